@@ -1,0 +1,189 @@
+"""A subject, whose families they are: facts, state, fold. Names and password hashes come from private rows."""
+
+from typing import ClassVar, TypeAlias, assert_never
+
+import msgspec
+
+from events.fact import Fact
+from events.private import Account
+
+PREFIX = "sub"
+KNOWN_NETWORKS = 4
+"""How many networks of successful sign-ins a subject remembers."""
+
+
+class SubjectRegistered(Fact):
+    """A subject was created. Login name and password hash are in its account row."""
+
+    TYPE: ClassVar[str] = "subject.registered"
+    CODE: ClassVar[int] = 17
+
+    subject: str
+    roles: str = ""
+
+
+class SubjectPasswordChanged(Fact):
+    """The password was changed or set; the account row holds the new hash."""
+
+    TYPE: ClassVar[str] = "subject.password_changed"
+    CODE: ClassVar[int] = 18
+
+    subject: str
+    reason: str
+    """`changed` by the user, `set` by staff, `upgraded` to today's hash cost."""
+
+
+class SubjectLoginFailed(Fact):
+    """A wrong password was given for this subject."""
+
+    TYPE: ClassVar[str] = "subject.login_failed"
+    CODE: ClassVar[int] = 19
+
+    subject: str
+    client: str
+    failures: int
+    """Consecutive failures, this one included."""
+    network_tag: str = ""
+
+
+class SubjectLoginBlocked(Fact):
+    """So many wrong passwords in a row that unknown networks must wait until `until`."""
+
+    TYPE: ClassVar[str] = "subject.login_blocked"
+    CODE: ClassVar[int] = 20
+
+    subject: str
+    client: str
+    until: int
+
+
+class SubjectRolesChanged(Fact):
+    """The subject's roles were replaced."""
+
+    TYPE: ClassVar[str] = "subject.roles_changed"
+    CODE: ClassVar[int] = 21
+
+    subject: str
+    roles: str
+
+
+class SubjectDisabled(Fact):
+    """The subject may not sign in; all its families ended in the same commit."""
+
+    TYPE: ClassVar[str] = "subject.disabled"
+    CODE: ClassVar[int] = 22
+
+    subject: str
+    reason: str
+
+
+class SubjectEnabled(Fact):
+    """The subject may sign in again. No family comes back."""
+
+    TYPE: ClassVar[str] = "subject.enabled"
+    CODE: ClassVar[int] = 23
+
+    subject: str
+
+
+class SubjectLoginSucceeded(Fact):
+    """A right password ended a row of failures, or came from a network that the subject had not used."""
+
+    TYPE: ClassVar[str] = "subject.login_succeeded"
+    CODE: ClassVar[int] = 25
+
+    subject: str
+    client: str
+    network_tag: str
+
+
+SubjectChange: TypeAlias = (
+    SubjectPasswordChanged
+    | SubjectLoginFailed
+    | SubjectLoginBlocked
+    | SubjectRolesChanged
+    | SubjectDisabled
+    | SubjectEnabled
+    | SubjectLoginSucceeded
+)
+SubjectFact: TypeAlias = SubjectRegistered | SubjectChange
+
+ENABLED = "enabled"
+DISABLED = "disabled"
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """The fold of a subject's facts. Times are microseconds since the epoch."""
+
+    id: bytes
+    version: int
+    status: str
+    name: str
+    """Login name as compared: NFC and case-folded. Unique."""
+    password: str
+    """argon2id hash (PHC string); empty where there is no password."""
+    password_version: int
+    """Version at which the password was last set; a sign-in holds only while it is still this one."""
+    roles: str
+    registered_at: int
+    failures: int = 0
+    blocked_until: int = 0
+    networks: str = ""
+    """Tags of the networks of the last successful sign-ins, newest first."""
+
+    @property
+    def enabled(self) -> bool:
+        return self.status == ENABLED
+
+    @property
+    def role_set(self) -> frozenset[str]:
+        return frozenset(self.roles.split())
+
+
+def begin(stream: bytes, at: int, fact: SubjectRegistered, account: Account) -> Subject:
+    """The state after registration."""
+    return Subject(
+        id=stream,
+        version=1,
+        status=ENABLED,
+        name=account.name,
+        password=account.password,
+        password_version=1,
+        roles=fact.roles,
+        registered_at=at,
+    )
+
+
+def evolve(state: Subject, _at: int, fact: SubjectChange, account: Account) -> Subject:
+    """The state after one more fact."""
+    version = state.version + 1
+    match fact:
+        case SubjectPasswordChanged():
+            return msgspec.structs.replace(
+                state,
+                version=version,
+                password=account.password,
+                password_version=version,
+                failures=0,
+                blocked_until=0,
+            )
+        case SubjectLoginFailed():
+            return msgspec.structs.replace(state, version=version, failures=fact.failures)
+        case SubjectLoginBlocked():
+            return msgspec.structs.replace(state, version=version, blocked_until=fact.until)
+        case SubjectRolesChanged():
+            return msgspec.structs.replace(state, version=version, roles=fact.roles)
+        case SubjectDisabled():
+            return msgspec.structs.replace(state, version=version, status=DISABLED)
+        case SubjectEnabled():
+            return msgspec.structs.replace(state, version=version, status=ENABLED)
+        case SubjectLoginSucceeded():
+            networks = _remembered(state.networks, fact.network_tag)
+            return msgspec.structs.replace(state, version=version, failures=0, blocked_until=0, networks=networks)
+        case _:
+            assert_never(fact)
+
+
+def _remembered(networks: str, tag: str) -> str:
+    others = [n for n in networks.split() if n != tag]
+    return " ".join([tag, *others][:KNOWN_NETWORKS])
