@@ -1,16 +1,17 @@
 """What a rule is given and what it answers. Pure values; the ledger carries them, core makes them."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from events.client import Client
 from events.fact import Fact
 from events.family import Family
 from events.key import Key
+from events.log import STREAM, Log
 from events.private import Account, Context
 from events.subject import Subject
 
-State: TypeAlias = Family | Subject | Client | Key
+State: TypeAlias = Family | Subject | Client | Key | Log
 
 
 class Moment(NamedTuple):
@@ -34,6 +35,21 @@ class Change(NamedTuple):
     account: Account | None = None
 
 
+class Streams(NamedTuple):
+    """What a command has to see: things by stream, and things that are found by what they say."""
+
+    families: frozenset[bytes] = frozenset()
+    subjects: frozenset[bytes] = frozenset()
+    clients: frozenset[bytes] = frozenset()
+    keys: frozenset[bytes] = frozenset()
+    logs: frozenset[bytes] = frozenset()
+    """Empty, or the log's own stream."""
+    living_of: frozenset[bytes] = frozenset()
+    """Subjects, all of whose living families are wanted."""
+    names: frozenset[str] = frozenset()
+    """Login names, in their compared form."""
+
+
 class Decision(NamedTuple):
     """A verdict for the caller and the changes that are committed before it is answered."""
 
@@ -42,13 +58,9 @@ class Decision(NamedTuple):
 
 
 class Need(NamedTuple):
-    """Other things must be read, under the same lock, before this can be decided; then the rule is asked again."""
+    """More must be read, under the same lock, before this can be decided; then the rule is asked again."""
 
-    streams: frozenset[bytes] = frozenset()
-    families_of: frozenset[bytes] = frozenset()
-    """Subjects, all of whose living families are wanted."""
-    names: frozenset[str] = frozenset()
-    """Login names, in their compared form."""
+    streams: Streams
 
 
 class Origin(NamedTuple):
@@ -59,7 +71,10 @@ class Origin(NamedTuple):
 
 
 class States:
-    """What one batch has read and evolved so far. A rule reads it and never changes it."""
+    """What one batch has read and evolved so far. A rule reads it and never changes it.
+
+    A stream that does not exist counts as read once it was asked for.
+    """
 
     def __init__(self) -> None:
         self.by_stream: dict[bytes, State | None] = {}
@@ -67,40 +82,43 @@ class States:
         self.named: dict[str, bytes | None] = {}
 
     def family(self, stream: bytes) -> Family | None:
-        state = self.by_stream.get(stream)
-        return state if isinstance(state, Family) else None
+        return cast("Family | None", self.by_stream[stream])
 
     def subject(self, stream: bytes) -> Subject | None:
-        state = self.by_stream.get(stream)
-        return state if isinstance(state, Subject) else None
+        return cast("Subject | None", self.by_stream[stream])
 
     def client(self, stream: bytes) -> Client | None:
-        state = self.by_stream.get(stream)
-        return state if isinstance(state, Client) else None
+        return cast("Client | None", self.by_stream[stream])
 
     def key(self, stream: bytes) -> Key | None:
-        state = self.by_stream.get(stream)
-        return state if isinstance(state, Key) else None
+        return cast("Key | None", self.by_stream[stream])
 
-    def has(self, *streams: bytes) -> bool:
-        """Whether all of these were read (a stream that does not exist counts as read)."""
-        return all(stream in self.by_stream for stream in streams)
+    def log(self) -> Log | None:
+        return cast("Log | None", self.by_stream[STREAM])
 
-    def families_of(self, subject: bytes) -> tuple[Family, ...] | None:
-        """The subject's living families, oldest first; None until they were read (answer `Need`)."""
-        streams = self.living.get(subject)
-        if streams is None:
-            return None
-        found = (self.family(stream) for stream in streams)
+    def living_of(self, subject: bytes) -> tuple[Family, ...]:
+        """The subject's living families, oldest first."""
+        found = (self.family(stream) for stream in self.living[subject])
         return tuple(sorted((f for f in found if f and f.living), key=lambda f: (f.started_at, f.id)))
 
     def owner_of(self, name: str) -> Subject | None:
-        """Who holds this login name; only after `has_name`."""
-        stream = self.named.get(name)
+        """Who holds this login name."""
+        stream = self.named[name]
         return None if stream is None else self.subject(stream)
 
-    def has_name(self, name: str) -> bool:
-        return name in self.named
+    def lacking(self, streams: Streams) -> Streams | None:
+        """Those of the streams that were not read yet, or None."""
+        known = self.by_stream.keys()
+        lacking = Streams(
+            streams.families - known,
+            streams.subjects - known,
+            streams.clients - known,
+            streams.keys - known,
+            streams.logs - known,
+            streams.living_of - self.living.keys(),
+            streams.names - self.named.keys(),
+        )
+        return lacking if any(lacking) else None
 
 
 Decide: TypeAlias = Callable[[States, Moment], Decision | Need]
@@ -109,22 +127,8 @@ Decide: TypeAlias = Callable[[States, Moment], Decision | Need]
 class Submission(NamedTuple):
     """One command on its way to the ledger."""
 
-    streams: frozenset[bytes]
+    streams: Streams
     decide: Decide
     origin: Origin
     arrived: float
     """`time.monotonic()` at the edge, in seconds."""
-
-
-def streams(*ids: bytes | Iterable[bytes]) -> frozenset[bytes]:
-    """The streams that a command names."""
-    named: set[bytes] = set()
-    for one in ids:
-        named.update((one,) if isinstance(one, bytes) else one)
-    return frozenset(named)
-
-
-def missing(states: States, *ids: bytes) -> Need | None:
-    """A `Need` for those of the streams that were not read yet."""
-    absent = frozenset(i for i in ids if i not in states.by_stream)
-    return Need(streams=absent) if absent else None

@@ -1,0 +1,105 @@
+"""Every fact there is, and which noun's fold takes it. Pure; the order of codes is the order of the documentation."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from events import client, family, key, log, subject
+from events.decision import State
+from events.fact import Fact
+from events.private import Account
+
+
+class Noun(NamedTuple):
+    """One kind of stream: the state it folds into and the fact that begins it."""
+
+    name: str
+    state: type[msgspec.Struct]
+    opening: type[Fact]
+    changes: tuple[type[Fact], ...]
+    begin: Callable[..., Any]
+    evolve: Callable[..., Any]
+
+
+FAMILY = Noun(
+    "family",
+    family.Family,
+    family.TokenIssued,
+    (
+        family.TokenRotated,
+        family.TokenRetried,
+        family.TokenReuseDetected,
+        family.TokenRefused,
+        family.FamilyRevoked,
+        family.FamilyExpired,
+        family.FamilyContextChanged,
+    ),
+    family.begin,
+    family.evolve,
+)
+SUBJECT = Noun(
+    "subject",
+    subject.Subject,
+    subject.SubjectRegistered,
+    (
+        subject.SubjectPasswordChanged,
+        subject.SubjectLoginFailed,
+        subject.SubjectLoginBlocked,
+        subject.SubjectRolesChanged,
+        subject.SubjectDisabled,
+        subject.SubjectEnabled,
+        subject.SubjectLoginSucceeded,
+    ),
+    subject.begin,
+    subject.evolve,
+)
+CLIENT = Noun(
+    "client",
+    client.Client,
+    client.ClientRegistered,
+    (client.ClientUpdated, client.ClientDisabled, client.ClientEnabled),
+    client.begin,
+    client.evolve,
+)
+KEY = Noun(
+    "key",
+    key.Key,
+    key.KeyCreated,
+    (key.KeyActivated, key.KeyRetired, key.KeyRevoked),
+    key.begin,
+    key.evolve,
+)
+LOG = Noun("log", log.Log, log.LogStarted, (log.ContextExpired, log.LedgerRecovered), log.begin, log.evolve)
+NOUNS = (FAMILY, SUBJECT, CLIENT, KEY, LOG)
+
+FACTS: tuple[type[Fact], ...] = tuple(fact for noun in NOUNS for fact in (noun.opening, *noun.changes))
+"""Ordered as documented."""
+
+BY_CODE = {fact.CODE: fact for fact in FACTS}
+BY_TYPE = {fact.TYPE: fact for fact in FACTS}
+NOUN_OF = {fact: noun for noun in NOUNS for fact in (noun.opening, *noun.changes)}
+_DECODERS = {fact.CODE: msgspec.json.Decoder(fact) for fact in FACTS}
+
+
+class Illegal(ValueError):
+    """A fact that cannot follow: a stream that begins twice, or changes before it began."""
+
+
+def decode(code: int, body: bytes) -> Fact:
+    """The fact stored as `body` under the type `code`. Raises KeyError or msgspec.MsgspecError."""
+    return _DECODERS[code].decode(body)
+
+
+def apply(state: State | None, stream: bytes, at: int, fact: Fact, account: Account) -> State:
+    """The next state of `stream`. Raises Illegal where the fact cannot follow."""
+    noun = NOUN_OF[type(fact)]
+    if type(fact) is noun.opening:
+        if state is not None:
+            msg = f"{fact.TYPE} in a stream that has begun"
+            raise Illegal(msg)
+        return noun.begin(stream, at, fact, account)  # type: ignore[no-any-return]
+    if type(state) is not noun.state:
+        msg = f"{fact.TYPE} in a stream that did not begin as a {noun.name}"
+        raise Illegal(msg)
+    return noun.evolve(state, at, fact, account)  # type: ignore[no-any-return]

@@ -1,0 +1,154 @@
+"""The folder of checkpoints, outside the database's backup, and the rule that nothing contradictory is ever signed.
+
+Knows neither the database nor when to sign.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from events.checkpoint import Checkpoint, public_of, sign, verify, vkey
+from events.merkle import Tree
+
+
+class Head(NamedTuple):
+    """The committed end of the log that is to be signed."""
+
+    origin: str
+    size: int
+    frontier: bytes
+
+
+Leaves: TypeAlias = Callable[[int, int], Iterable[bytes]]
+"""`leaves(first, end)`: the stored leaf hashes of the positions first ≤ p < end, in order."""
+
+
+class Contradiction(Exception):  # noqa: N818 - it names what was found, in the words of the log
+    """The log does not continue what was signed before; signing it would vouch for two histories."""
+
+
+class CheckpointStore:
+    """The folder outside the database's backup. One signer at a time: callers hold the ledger's lock.
+
+    `checkpoint` is the last note and is replaced in one step; `checkpoint.previous` is the one before;
+    `vkey` is what an auditor needs; `frontier` spares reading the log from its beginning and is never trusted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def last(self) -> str | None:
+        """The last note as it stands there, or None where none was written. Raises OSError if it cannot be read."""
+        raw = self._read("checkpoint")
+        return None if raw is None else raw.decode(errors="replace")
+
+    def frontier(self, checkpoint: Checkpoint) -> bytes | None:
+        """The frontier of the tree at that checkpoint, if the stored one folds to the signed root."""
+        raw = self._read("frontier")
+        with suppress(ValueError):
+            if raw is not None and Tree(checkpoint.size, raw).root() == checkpoint.root:
+                return raw
+        return None
+
+    def write(self, text: str, verifier: str = "", frontier: bytes = b"") -> None:
+        """Make this note the last one. When it returns, the note survives a power cut. Raises OSError.
+
+        If we crash before the second-last line, the older checkpoint still stands, at worst with a frontier that
+        does not fit it, which costs one reading of the whole log. If we crash after it, the new one stands.
+        Only that note is synced: the other files prove themselves when they are read, or are made again.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if verifier and self._read("vkey") != f"{verifier}\n".encode():
+            self._replace("vkey", f"{verifier}\n".encode())
+        self._replace("frontier", frontier)
+        before = self._read("checkpoint")
+        if before is not None:
+            self._replace("checkpoint.previous", before)
+        self._replace("checkpoint", text.encode(), sync=True)
+        self._sync_folder()
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _replace(self, name: str, data: bytes, *, sync: bool = False) -> None:
+        """If we crash inside, the old file stands, and a `.new` beside it that the next call overwrites."""
+        new = self.folder / f"{name}.new"
+        with new.open("wb") as file:
+            file.write(data)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        new.replace(self.folder / name)
+
+    def _sync_folder(self) -> None:
+        """Without this a power cut may undo the renaming: the older checkpoint would stand again."""
+        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def advance(store: CheckpointStore, head: Head, seed: bytes, leaves: Leaves) -> str:
+    """Sign the head, if it continues what was signed before, and store it. Answers the note that stands now.
+
+    C2SP tlog-checkpoint: nothing inconsistent with an earlier checkpoint may ever be signed. The proof is the log
+    itself: the tree of the last checkpoint, grown by the leaves since, must be the tree of the head. That reads only
+    what is new; the whole log is read where the stored frontier is missing or does not fit. Nothing is written when
+    nothing changed. The head must be read after the caller became the only signer.
+
+    Raises Contradiction, with a sentence for the operator, and OSError where the folder cannot be used.
+    """
+    tree = _tree_of(head)
+    text = store.last()
+    if text is not None:
+        last = _read_back(text, head, public_of(seed))
+        if last == Checkpoint(head.origin, head.size, tree.root()):
+            return text
+        _demand_continuation(last, head, store.frontier(last), leaves)
+    note = sign(Checkpoint(head.origin, head.size, tree.root()), seed)
+    # If we crash here, a note was signed that nobody saw; the next one continues the older one all the same.
+    store.write(note, vkey(head.origin, public_of(seed)), head.frontier)
+    return note
+
+
+def _tree_of(head: Head) -> Tree:
+    try:
+        return Tree(head.size, head.frontier)
+    except ValueError as damage:
+        msg = f"The head of the ledger is damaged: {damage}."
+        raise Contradiction(msg) from damage
+
+
+def _read_back(text: str, head: Head, public: bytes) -> Checkpoint:
+    last = verify(text, public)
+    if last is None:
+        msg = "The last checkpoint is damaged or was signed by another key."
+        raise Contradiction(msg)
+    if last.origin != head.origin:
+        msg = f"The last checkpoint is of the log {last.origin}, not of {head.origin}."
+        raise Contradiction(msg)
+    if last.size > head.size:
+        msg = f"The log ends at size {head.size}, but a checkpoint of size {last.size} was signed: events are gone."
+        raise Contradiction(msg)
+    return last
+
+
+def _demand_continuation(last: Checkpoint, head: Head, frontier: bytes | None, leaves: Leaves) -> None:
+    if frontier is None:
+        tree = Tree()
+        tree.extend(leaves(0, last.size))
+    else:
+        tree = Tree(last.size, frontier)
+    if (tree.size, tree.root()) != (last.size, last.root):
+        msg = f"The events before size {last.size} are not those of the checkpoint that was signed there."
+        raise Contradiction(msg)
+    tree.extend(leaves(last.size, head.size))
+    if (tree.size, tree.frontier()) != (head.size, head.frontier):
+        msg = f"The head of size {head.size} does not continue the checkpoint of size {last.size}."
+        raise Contradiction(msg)

@@ -1,0 +1,77 @@
+"""The log itself as a stream: what happened to the ledger as a whole. Facts, state, fold."""
+
+from typing import ClassVar, TypeAlias
+
+import msgspec
+
+from events.fact import Fact
+from events.ids import named_id
+from events.private import Account
+
+STREAM = named_id("log", "log")
+"""There is one log, and this is its stream."""
+
+
+class LogStarted(Fact):
+    """The first event: an empty ledger was taken into use."""
+
+    TYPE: ClassVar[str] = "ledger.started"
+    CODE: ClassVar[int] = 64
+
+    origin: str
+    """Name of this log in its checkpoints."""
+
+
+class ContextExpired(Fact):
+    """Contexts (address, user agent) of all events below a position were deleted because of their age."""
+
+    TYPE: ClassVar[str] = "context.expired"
+    CODE: ClassVar[int] = 65
+
+    below: int
+    """Position; every event before it may lack its context row."""
+
+
+class LedgerRecovered(Fact):
+    """An older copy was taken into use again: every family that began before has ended."""
+
+    TYPE: ClassVar[str] = "ledger.recovered"
+    CODE: ClassVar[int] = 66
+
+    size: int
+    """Events that this copy had."""
+    lost: int
+    """Events that the last checkpoint had beyond them."""
+    origin: str
+    keep_sessions: bool = False
+
+
+LogChange: TypeAlias = ContextExpired | LedgerRecovered
+LogFact: TypeAlias = LogStarted | LogChange
+
+
+class Log(msgspec.Struct, frozen=True):
+    """The fold of the log's own facts."""
+
+    id: bytes
+    version: int
+    origin: str
+    started_at: int
+    contexts_below: int = 0
+    recovered_at: int = 0
+    """Families that began before this are ended; 0 when nothing was recovered or sessions were kept."""
+
+
+def begin(stream: bytes, at: int, fact: LogStarted, _account: Account) -> Log:
+    """The state of a ledger taken into use."""
+    return Log(id=stream, version=1, origin=fact.origin, started_at=at)
+
+
+def evolve(state: Log, at: int, fact: LogChange, _account: Account) -> Log:
+    """The state after one more fact."""
+    version = state.version + 1
+    if isinstance(fact, ContextExpired):
+        below = max(state.contexts_below, fact.below)
+        return msgspec.structs.replace(state, version=version, contexts_below=below)
+    recovered_at = state.recovered_at if fact.keep_sessions else at
+    return msgspec.structs.replace(state, version=version, origin=fact.origin, recovered_at=recovered_at)

@@ -1,0 +1,77 @@
+"""Projected state: one table for each noun, read by stream and saved whole, in the transaction of its events."""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, Insert, Table, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from events import schema
+from events.catalogue import NOUNS
+from events.client import Client
+from events.decision import State
+from events.family import LIVING, Family
+from events.key import Key
+from events.log import Log
+from events.subject import Subject
+
+TABLES: dict[type[Any], Table] = {
+    Family: schema.families,
+    Subject: schema.subjects,
+    Client: schema.clients,
+    Key: schema.keys,
+    Log: schema.log,
+}
+assert set(TABLES) == {noun.state for noun in NOUNS}  # noqa: S101 - a noun without a table could not be saved
+
+S = TypeVar("S", Family, Subject, Client, Key, Log)
+_ROWS_AT_ONCE = 500
+
+
+def load(connection: Connection, state: type[S], streams: Iterable[bytes]) -> list[S]:
+    """The states of those of the streams that exist."""
+    table = TABLES[state]
+    wanted = list(streams)
+    found: list[S] = []
+    for start in range(0, len(wanted), _ROWS_AT_ONCE):
+        query = select(table).where(table.c.id.in_(wanted[start : start + _ROWS_AT_ONCE]))
+        found.extend(state(*row) for row in connection.execute(query))
+    return found
+
+
+def living_families(connection: Connection, subjects: Iterable[bytes]) -> list[Family]:
+    """All living families of these subjects."""
+    table = schema.families
+    query = select(table).where(table.c.subject.in_(list(subjects)), table.c.status == LIVING)
+    return [Family(*row) for row in connection.execute(query)]
+
+
+def subjects_named(connection: Connection, names: Iterable[str]) -> list[Subject]:
+    """Who holds these login names."""
+    table = schema.subjects
+    return [Subject(*row) for row in connection.execute(select(table).where(table.c.name.in_(list(names))))]
+
+
+def save(connection: Connection, states: Iterable[State], tables: dict[type[Any], Table] = TABLES) -> None:
+    """Write each state over whatever is stored of its stream. A rebuild passes its own tables."""
+    rows: dict[type[Any], list[dict[str, Any]]] = {}
+    for state in states:
+        rows.setdefault(type(state), []).append(msgspec.structs.asdict(state))
+    for kind, values in rows.items():
+        connection.execute(upsert(tables[kind], connection.dialect.name), values)
+
+
+_upserts: dict[tuple[Table, str], Insert] = {}
+
+
+def upsert(table: Table, dialect: str) -> Insert:
+    """INSERT … ON CONFLICT (id) DO UPDATE of all other columns. SQLAlchemy has no engine-neutral one."""
+    statement = _upserts.get((table, dialect))
+    if statement is None:
+        insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+        bare = insert(table)
+        changed = {c.name: bare.excluded[c.name] for c in table.columns if not c.primary_key}
+        statement = bare.on_conflict_do_update(index_elements=[table.c.id], set_=changed)
+        _upserts[table, dialect] = statement
+    return statement

@@ -1,0 +1,261 @@
+"""The embedded engine: one writer thread on one file, readers that never write, locks between processes.
+
+Durable: a batch is answered after COMMIT with `synchronous=FULL`. Exclusive: every writing transaction and every
+checkpoint of the write-ahead log, in whatever process, holds `ledger.lock`; SQLite before 3.51.3 can corrupt a file
+when two connections write or checkpoint at the same moment (sqlite.org/wal.html#walresetbug).
+"""
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from events import commit, schema
+from events.commit import Clock, Failed, Head, Result
+from events.decision import Moment, Submission
+from events.ledger import Unavailable
+
+WRITER_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "busy_timeout=5000",
+    "foreign_keys=ON",
+    "recursive_triggers=ON",
+    "trusted_schema=OFF",
+    "mmap_size=0",
+    "cache_size=-65536",
+    "temp_store=MEMORY",
+    "wal_autocheckpoint=1000",
+    "journal_size_limit=67108864",
+    "secure_delete=ON",
+)
+READER_PRAGMAS = (
+    "query_only=ON",
+    "busy_timeout=5000",
+    "trusted_schema=OFF",
+    "mmap_size=0",
+    "cache_size=-16384",
+    "wal_autocheckpoint=0",
+)
+LOCK_WAIT = 5.0
+"""Seconds that a writer waits for another process' transaction."""
+TRIES = 3
+
+Trace = Callable[[str], None]
+
+
+def untraced(_point: str) -> None:
+    """The crash points are named for tests; in service nothing happens at them."""
+
+
+class Locked(Exception):  # noqa: N818 - a state, not a fault
+    """Another process holds the lock."""
+
+
+@contextmanager
+def file_lock(path: Path, wait: float = LOCK_WAIT) -> Iterator[None]:
+    """Hold an exclusive lock between processes. Raises Locked when it is not free within `wait` seconds."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + wait
+        while not _try_lock(descriptor):
+            if time.monotonic() >= deadline:
+                raise Locked(path.name)
+            time.sleep(0.002)
+        yield
+    finally:
+        os.close(descriptor)  # releases the lock; so does the end of the process, however it ends
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def lock_path(database: Path) -> Path:
+    """The lock that every writing transaction on this file holds."""
+    return database.parent / "ledger.lock"
+
+
+def write_engine(database: Path) -> Engine:
+    """One connection that may write. Use it only while holding `lock_path(database)`."""
+    engine = create_engine(
+        f"sqlite:///{database}",
+        poolclass=NullPool,
+        connect_args={"isolation_level": None, "check_same_thread": False},
+    )
+    _with_pragmas(engine, WRITER_PRAGMAS)
+    return engine
+
+
+def read_engine(database: Path, connections: int = 4) -> AsyncEngine:
+    """Readers for the event loop: they cannot write and never checkpoint."""
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{database}",
+        pool_size=connections,
+        max_overflow=0,
+        connect_args={"isolation_level": None},
+    )
+    _with_pragmas(engine.sync_engine, READER_PRAGMAS)
+    return engine
+
+
+def sync_read_engine(database: Path) -> Engine:
+    """A reader for commands that have no event loop (verify, export)."""
+    engine = create_engine(f"sqlite:///{database}", poolclass=NullPool, connect_args={"isolation_level": None})
+    _with_pragmas(engine, READER_PRAGMAS)
+    return engine
+
+
+def _with_pragmas(engine: Engine, pragmas: Sequence[str]) -> None:
+    @event.listens_for(engine, "connect")
+    def apply(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+
+@contextmanager
+def transaction(database: Path) -> Iterator[Connection]:
+    """One writing transaction for a command outside the service: lock, BEGIN IMMEDIATE, COMMIT or ROLLBACK."""
+    with file_lock(lock_path(database)):
+        engine = write_engine(database)
+        # closing may checkpoint, so it happens inside the lock too
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
+            connection.commit()
+        engine.dispose()
+
+
+class SqliteWriter:
+    """Commits batches in a thread of its own: one hop there, one hop back, for up to 256 commands."""
+
+    def __init__(self, database: Path, clock: Clock = Clock(), trace: Trace = untraced) -> None:
+        self._database = database
+        self._lock = lock_path(database)
+        self._clock = clock
+        self._trace = trace
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
+        self._engine = write_engine(database)
+        self._connection: Connection | None = None
+        self._last: tuple[int, float] | None = None
+        self._ready: int | None = None
+
+    async def write(self, batch: Sequence[Submission]) -> list[Any]:
+        """Commit one batch. An empty one only finds out whether writing works."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
+
+    async def close(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=True)
+
+    def _write(self, batch: Sequence[Submission]) -> list[Any]:
+        for _ in range(TRIES):
+            try:
+                return self._transact(batch)
+            except OperationalError as error:
+                self._forget()
+                if not _passing(error):
+                    raise Unavailable from error
+            except (IntegrityError, DataError) as error:
+                # the database refuses one of the rows: find out whose, so that the others are not refused with it
+                self._forget()
+                if len(batch) == 1:
+                    return [Failed(error)]
+                return [verdict for one in batch for verdict in self._write([one])]
+            except (SQLAlchemyError, Locked) as error:
+                self._forget()
+                raise Unavailable from error
+        raise Unavailable
+
+    def _transact(self, batch: Sequence[Submission]) -> list[Any]:
+        with file_lock(self._lock):
+            self._trace("locked")
+            connection = self._connected()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            monotonic = self._clock.monotonic()
+            before: list[Head] = []
+
+            def moment(head: Head) -> Moment:
+                before.append(head)
+                return self._moment(head, monotonic)
+
+            result = commit.write(connection, batch, moment, monotonic, self._trace)
+            self._trace("written")
+            self._commit(connection, before[0].size, result)
+            self._trace("committed")
+            self._last = (result.head.last_at, monotonic)
+            return result.verdicts
+
+    def _commit(self, connection: Connection, position: int, result: Result) -> None:
+        try:
+            connection.commit()
+        except SQLAlchemyError:
+            # Nobody knows yet whether it is on disk. What stands at the batch's first position tells.
+            self._forget()
+            if result.first_leaf is None or not self._stands(position, result.first_leaf):
+                raise
+
+    def _stands(self, position: int, leaf: bytes) -> bool:
+        try:
+            connection = self._connected()
+            query = select(schema.events.c.leaf).where(schema.events.c.position == position)
+            return bool(connection.execute(query).scalar_one_or_none() == leaf)
+        except SQLAlchemyError:
+            self._forget()
+            return False
+        finally:
+            if self._connection is not None:
+                self._connection.rollback()
+
+    def _moment(self, head: Head, monotonic: float) -> Moment:
+        """Ledger time never goes back and never stands still, whatever the wall clock does."""
+        wall = int(self._clock.wall() * 1_000_000)
+        floor = head.last_at
+        if self._last is not None and self._last[0] == head.last_at:
+            floor += int((monotonic - self._last[1]) * 1_000_000)
+        now = max(wall, floor)
+        if self._ready is None:
+            self._ready = now
+        return Moment(now=now, wall=wall, arrived=now, ready=self._ready)
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        return self._connection
+
+    def _forget(self) -> None:
+        """Start again with a new connection; until a batch commits, this process counts as unable to commit."""
+        self._ready = None
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with suppress(DBAPIError):
+                connection.rollback()
+            with suppress(DBAPIError):
+                connection.close()
+
+    def _close(self) -> None:
+        # the last connection to close checkpoints the write-ahead log, hence the lock
+        with suppress(Locked), file_lock(self._lock):
+            self._forget()
+            self._engine.dispose()
+
+
+def _passing(error: OperationalError) -> bool:
+    """Whether the same batch may well succeed at once: only a lock that another connection holds."""
+    return "locked" in str(error.orig)
