@@ -25,7 +25,7 @@ Leaves: TypeAlias = Callable[[int, int], Iterable[bytes]]
 """`leaves(first, end)`: the stored leaf hashes of the positions first ≤ p < end, in order."""
 
 
-class Contradiction(Exception):  # noqa: N818 - it names what was found, in the words of the log
+class Contradiction(Exception):
     """The log does not continue what was signed before; signing it would vouch for two histories."""
 
 

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from events.checkpoint import Checkpoint, CheckpointStore, Contradiction, Head, advance, public_of, sign, verify, vkey
+from events.checkpoint import Checkpoint, public_of, sign, verify, vkey
+from events.checkpoints import CheckpointStore, Contradiction, Head, advance
 from events.merkle import Tree
 
 SEED = bytes(range(32))
@@ -244,7 +245,7 @@ def test_a_checkpoint_that_this_key_did_not_sign_is_not_replaced(store: Checkpoi
     assert refused(store, log.head(20), log) == "The last checkpoint is damaged or was signed by another key."
 
 
-class Crash(Exception):  # noqa: N818 - it is no error, it is the end of the process
+class Crash(Exception):
     """The process ends here."""
 
 
