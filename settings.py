@@ -1,0 +1,269 @@
+"""Every setting, its default and its meaning. Reads the environment and secret files, only when `load` is called."""
+
+import difflib
+import os
+import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "LEDGER_"
+SECRETS = ("master_key", "admin_password", "database_url")
+"""Settings that may also be given as the path of a file, by NAME_FILE."""
+
+DAY = 86_400
+LOCAL = ("localhost", "127.0.0.1", "[::1]")
+_ORIGIN = re.compile(r"(https?)://([a-z0-9.-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?/?")
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+class SettingsError(Exception):
+    """A start-up error, as one sentence that says what to do and holds no secret."""
+
+
+def origin(url: str) -> str:
+    """`url` as browsers write an origin (RFC 6454 §6.2). Raises ValueError where it is more, or http and not local."""
+    found = _ORIGIN.fullmatch(url.strip().lower())
+    if found is None:
+        raise ValueError("must be a scheme and a host without a path, such as https://login.example.com")
+    scheme, host, port = found.groups()
+    if scheme == "http" and host not in LOCAL:
+        raise ValueError("must begin with https://, because http:// is only for localhost, 127.0.0.1 and [::1]")
+    return f"{scheme}://{host}" if port in (None, _DEFAULT_PORTS[scheme]) else f"{scheme}://{host}:{port}"
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    try:
+        network = ip_network(text)
+    except ValueError:
+        raise ValueError(f"must be networks such as 10.0.0.0/8, separated by commas; {text} is not one") from None
+    if network.prefixlen == 0:
+        raise ValueError(f"must not hold {text}, because everybody could then invent the audit log's addresses")
+    return network
+
+
+def _split(text: Any) -> Any:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if isinstance(text, str) else text
+
+
+def _off(text: Any) -> Any:
+    return None if text == "off" else text
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], NoDecode, BeforeValidator(_split)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """The settings of one process, checked. Times are seconds. Made by `load`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
+
+    data_dir: Path = Field(
+        Path("data"),
+        description="Folder of the database, its lock and the keys that `serve` makes itself.",
+    )
+    checkpoint_dir: Path = Field(
+        default_factory=lambda given: given["data_dir"].parent / "checkpoints",
+        description="Folder of the signed checkpoints. Beside `LEDGER_DATA_DIR` and never inside it: what is restored "
+        "together with the database cannot show that the database was rolled back.",
+    )
+    database_url: str = Field(
+        default_factory=lambda given: f"sqlite:///{given['data_dir'] / 'ledger.db'}",
+        description="The database, `sqlite:///PATH`. A file in `LEDGER_DATA_DIR` unless set.",
+        repr=False,
+    )
+    host: str = Field("127.0.0.1", min_length=1, description="Address that `serve` listens on; `0.0.0.0` is all.")
+    port: Port = Field(8000, description="Port that `serve` listens on.")
+    public_url: Annotated[str, AfterValidator(origin)] = Field(
+        default_factory=lambda given: f"http://localhost:{given['port']}",
+        description="Where browsers reach the service: a host of its own, with https, except on localhost.",
+    )
+    workers: int = Field(1, ge=1, le=64, description="Processes that serve. On SQLite only 1: one process writes.")
+    metrics_port: Annotated[Port | None, BeforeValidator(_off)] = Field(
+        None, description="Port of `/metrics`, on `LEDGER_HOST`; `off` is none. Keep it away from the public."
+    )
+    public_schema: bool = Field(
+        default=False, description="Whether anybody may read the API's description at `/schema`."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least important lines that are logged."
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="Networks of your own proxies, separated by commas (`10.0.0.0/8, 2001:db8::/32`). Only what comes "
+        "from them may name the client's address in a header.",
+    )
+    allowed_origins: Origins = Field(
+        default_factory=lambda given: (given["public_url"],),
+        description="Origins whose pages may use the client `web` with cookies, separated by commas. Only "
+        "`LEDGER_PUBLIC_URL` unless set.",
+    )
+    rate_limits: bool = Field(default=True, description="Limits on sign-in and refresh; `off` is for load tests.")
+    master_key: SecretStr | None = Field(
+        None,
+        description="`NUMBER:64 HEX DIGITS`, several separated by commas: the first signs, all verify. A key without a "
+        "number is number 1. Without one, `serve` makes one in `LEDGER_DATA_DIR` for an empty SQLite ledger.",
+    )
+    admin_password: SecretStr | None = Field(
+        None, description="Password of the first user, `admin`, used at the first start only. Without one, it is made."
+    )
+    banned_words: Words = Field(
+        (), description="Words that no password may be made of, separated by commas: your company, your product."
+    )
+    issuer: str = Field(
+        default_factory=lambda given: given["public_url"],
+        description="`iss` of access tokens. `LEDGER_PUBLIC_URL` unless set.",
+    )
+    audience: str = Field(
+        default_factory=lambda given: given["public_url"],
+        description="`aud` of access tokens, the only one that our own routes accept. `LEDGER_PUBLIC_URL` unless set.",
+    )
+    signing_algorithm: Literal["EdDSA", "ES256", "RS256", "HS256"] = Field(
+        "EdDSA", description="How access tokens are signed. With HS256 only this service can verify them."
+    )
+    key_rotation: int = Field(
+        90 * DAY, ge=DAY, le=3650 * DAY, description="A key signs for so long, then the next one does."
+    )
+    access_ttl: int = Field(
+        900,
+        ge=10,
+        le=3600,
+        description="Life of an access token; a revocation is learned this late by who verifies offline.",
+    )
+    refresh_idle_ttl: int = Field(7 * DAY, ge=60, description="A family that was not refreshed for so long has ended.")
+    refresh_absolute_ttl: int = Field(
+        30 * DAY, ge=60, le=400 * DAY, description="A family ends after so long, however often it was refreshed."
+    )
+    retry_leeway: int = Field(
+        10,
+        ge=0,
+        description="For so long after a rotation, the used token gives the same successor to the same device once more "
+        "(its answer was lost); `0` is strict. At most a tenth of `LEDGER_ACCESS_TTL`.",
+    )
+    context_ttl: int = Field(
+        180 * DAY, ge=DAY, description="Addresses and user agents are deleted from the audit log after so long."
+    )
+    max_loss: int = Field(
+        60, ge=0, description="A ledger that is behind its last checkpoint by more does not serve before `recover`."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_a_file(cls, url: str) -> str:
+        if not re.fullmatch(r"sqlite:///[^?:]+", url):
+            raise ValueError("must be sqlite:/// and the path of a file, such as sqlite:///data/ledger.db")
+        return url
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_a_url(cls, text: str) -> str:
+        # RFC 8414 §2: no query, no fragment.
+        if not re.fullmatch(r"https?://[^\s?#]+", text):
+            raise ValueError("must be a URL without ? and #, such as https://login.example.com")
+        return text
+
+    @field_validator("audience")
+    @classmethod
+    def _is_one_word(cls, text: str) -> str:
+        if not re.fullmatch(r"\S+", text):
+            raise ValueError("must be one name or URL without spaces, such as https://api.example.com")
+        return text
+
+    @model_validator(mode="after")
+    def _one_writer(self) -> Self:
+        if self.workers > 1 and self.database_url.startswith("sqlite:"):
+            raise ValueError("Set LEDGER_WORKERS to 1, because on SQLite only one process may serve a ledger")
+        return self
+
+    @model_validator(mode="after")
+    def _checkpoints_apart(self) -> Self:
+        if self.checkpoint_dir.absolute().is_relative_to(self.data_dir.absolute()):
+            raise ValueError(
+                "Move LEDGER_CHECKPOINT_DIR out of LEDGER_DATA_DIR, because a restored copy of both would look intact"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _lifetimes_fit(self) -> Self:
+        if self.retry_leeway * 10 > self.access_ttl:
+            most = self.access_ttl // 10
+            raise ValueError(f"Set LEDGER_RETRY_LEEWAY to at most {most}, which is a tenth of LEDGER_ACCESS_TTL")
+        if self.refresh_idle_ttl < self.access_ttl:
+            raise ValueError(
+                "Set LEDGER_REFRESH_IDLE_TTL to at least LEDGER_ACCESS_TTL, or no token could be refreshed"
+            )
+        if self.refresh_absolute_ttl < self.refresh_idle_ttl:
+            raise ValueError("Set LEDGER_REFRESH_ABSOLUTE_TTL to at least LEDGER_REFRESH_IDLE_TTL")
+        return self
+
+
+KNOWN = frozenset(
+    [PREFIX + name.upper() for name in Settings.model_fields] + [f"{PREFIX}{name.upper()}_FILE" for name in SECRETS]
+)
+_PLAIN = {
+    "int_parsing": "must be a whole number",
+    "bool_parsing": "must be on or off",
+}
+
+
+def load() -> Settings:
+    """The settings in the environment. Raises SettingsError for the first thing that is wrong."""
+    for name, value in sorted(os.environ.items()):
+        if name.upper().startswith(PREFIX):
+            _check_name(name, value)
+    secrets = {field: text for field in SECRETS if (text := _from_file(PREFIX + field.upper())) is not None}
+    try:
+        return Settings.model_validate(secrets)
+    except ValidationError as error:
+        # Without its cause: only the sentence is known to hold no value of a secret.
+        raise SettingsError(_sentence(error)) from None
+
+
+def _check_name(name: str, value: str) -> None:
+    if name in KNOWN:
+        if not value.strip():
+            raise SettingsError(f"{name} is empty: give it a value or remove it.")
+        return
+    known = {one.removeprefix(PREFIX): one for one in KNOWN}
+    close = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
+    hint = f"did you mean {known[close[0]]}?" if close else "remove it, or see docs/configuration.md."
+    raise SettingsError(f"{name} is not a setting: {hint}")
+
+
+def _from_file(name: str) -> str | None:
+    path = os.environ.get(f"{name}_FILE")
+    if path is None:
+        return None
+    if name in os.environ:
+        raise SettingsError(f"Set {name} or {name}_FILE, not both.")
+    try:
+        text = Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        raise SettingsError(f"{name}_FILE must be a text file that this user can read, and {path} is not.") from None
+    if not text:
+        raise SettingsError(f"{name}_FILE names an empty file: write the secret into {path}.")
+    return text
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first error. Ours are sentences, or the rest of one that begins with the name of the setting."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    reason = _PLAIN.get(first["type"], first["msg"].replace("Input should be", "must be"))
+    if first["type"] == "value_error":
+        reason = str(first["ctx"]["error"])
+    return f"{PREFIX}{str(first['loc'][0]).upper()} {reason}." if first["loc"] else f"{reason}."
