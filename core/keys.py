@@ -1,0 +1,157 @@
+"""Use cases of the ring of signing keys: first start, rotation, revocation, following others. Signs nothing."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from core import key, pair
+from core.key import NewKey, Verdict
+from core.master import NONCE_BYTES, MasterKeys
+from core.ring import KeyRing, SigningKey
+from events.decision import Decide, Origin, Streams
+from events.key import NEXT, Key
+
+_TRIES: Final = 5
+"""How often a command is made again because another process changed the ring meanwhile."""
+
+
+class KeyUnavailable(Exception):
+    """There is no key to sign with. One sentence that says why."""
+
+
+class Ledger(Protocol):
+    """What is needed of the ledger."""
+
+    async def submit(self, streams: Streams, decide: Decide, origin: Origin = ...) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPolicy:
+    """Times in microseconds, as in `core.key.Rotate`."""
+
+    algorithm: str
+    period: int
+    lead: int
+    keep: int
+
+
+class Keys:
+    """The ring of this process, and the ways to change everybody's.
+
+    `read` answers the states of all keys that the ledger ever had; `clock` microseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        read: Callable[[], Awaitable[list[Key]]],
+        master: MasterKeys,
+        policy: KeyPolicy,
+        clock: Callable[[], int],
+    ) -> None:
+        self._ledger = ledger
+        self._read = read
+        self._master = master
+        self._policy = policy
+        self._clock = clock
+        self._states: tuple[Key, ...] = ()
+        self.ring = KeyRing()
+
+    @property
+    def states(self) -> tuple[Key, ...]:
+        """All keys as last read, the oldest first."""
+        return self._states
+
+    @property
+    def signing(self) -> SigningKey:
+        """The key that signs. Raises `KeyUnavailable`."""
+        if self.ring.signing is None:
+            msg = "no signing key can be used: the master key that wraps it is missing or is not this ledger's"
+            raise KeyUnavailable(msg)
+        return self.ring.signing
+
+    async def refresh(self) -> bool:
+        """Follows what other processes did; answers whether something had changed. Run every few seconds."""
+        states = tuple(sorted(await self._read(), key=lambda one: (one.created_at, one.id)))
+        if states == self._states:
+            return False
+        self.ring = KeyRing.of(states, self._master)
+        self._states = states
+        return True
+
+    async def load(self) -> None:
+        """Reads the ring. Raises `KeyUnavailable` where it cannot sign or a key in use does not unwrap."""
+        await self.refresh()
+        if self.ring.unreadable:
+            msg = f"signing key {self.ring.unreadable[0]} cannot be unwrapped: its master key is missing or another"
+            raise KeyUnavailable(msg)
+        _ = self.signing
+
+    async def ensure(self) -> None:
+        """What every start does: makes the first keys, and publishes a next one where there is none."""
+        await self.refresh()
+        if not self._states:
+            await self._start()
+        await self.load()
+        if not self._following():
+            await self._submit(lambda known, new: key.publish(key.Publish(known, new, "system")))
+
+    async def rotate(self, actor: str, origin: Origin = Origin(), *, force: bool = False) -> Verdict:
+        """Rotates whether due or not; `force` even if the next key was published a moment ago."""
+        lead = 0 if force else self._policy.lead
+        return await self._rotate(actor, origin, period=0, lead=lead)
+
+    async def rotate_if_due(self) -> Verdict:
+        """The job: rotates when the active key is old enough and the next one published for long enough."""
+        if not key.due(self._states, self._policy.algorithm, self._policy.period, self._clock()):
+            return Verdict.EARLY
+        return await self._rotate("system", Origin(), period=self._policy.period, lead=self._policy.lead)
+
+    async def revoke(self, kid: str, reason: str, actor: str, *, note: str = "", origin: Origin = Origin()) -> Verdict:
+        """A key is compromised: from the answer on, this process refuses its tokens; others with their `refresh`."""
+        await self.refresh()
+        found = next((one.id for one in self._states if one.key == kid), None)
+        if found is None:
+            return Verdict.UNKNOWN
+        return await self._submit(
+            lambda known, new: key.revoke(key.Revoke(known, new, actor, found, reason, note)), origin
+        )
+
+    async def _rotate(self, actor: str, origin: Origin, *, period: int, lead: int) -> Verdict:
+        keep = self._policy.keep
+        return await self._submit(
+            lambda known, new: key.rotate(key.Rotate(known, new, actor, period, lead, keep)), origin
+        )
+
+    async def _start(self) -> None:
+        active, following = await self._made(0), await self._made(1)
+        streams = Streams(keys=frozenset((active.stream, following.stream)))
+        await self._ledger.submit(streams, key.start(key.Start(active, following, "system")))
+        # If we crash here, the keys are there and the next start only reads them.
+        await self.refresh()
+
+    async def _submit(
+        self, command: Callable[[frozenset[bytes], NewKey], Decide], origin: Origin = Origin()
+    ) -> Verdict:
+        """Submits with a new key beside the known ones; again with fresh ones while the ledger answers `STALE`."""
+        verdict = Verdict.STALE
+        for _ in range(_TRIES):
+            known = frozenset(one.id for one in self._states)
+            new = await self._made(len(known))
+            verdict = await self._ledger.submit(Streams(keys=known | {new.stream}), command(known, new), origin)
+            await self.refresh()
+            if verdict is not Verdict.STALE:
+                break
+        return verdict
+
+    def _following(self) -> bool:
+        return any(one.status == NEXT and one.algorithm == self._policy.algorithm for one in self._states)
+
+    async def _made(self, number: int) -> NewKey:
+        # Off the event loop: an RSA key takes up to seconds.
+        made = await asyncio.to_thread(pair.generate, self._policy.algorithm)
+        under = self._master.current
+        wrapped = self._master.wrap(under, made.kid, made.private, secrets.token_bytes(NONCE_BYTES))
+        return NewKey(key.stream_of(number), made.kid, made.algorithm, made.public, wrapped, under)
