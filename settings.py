@@ -49,7 +49,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     except ValueError:
         raise ValueError(f"must be networks such as 10.0.0.0/8, separated by commas; {text} is not one") from None
     if network.prefixlen == 0:
-        raise ValueError(f"must not hold {text}, because everybody could then invent the audit log's addresses")
+        raise ValueError(f"must not hold {text}, because anybody could then forge the log's addresses")
     return network
 
 
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, hide_input_in_errors=True)
 
     data_dir: Path = Field(
-        Path("data"),
+        default=Path("data"),
         description="Folder of the database, its lock and the keys that `serve` makes itself.",
     )
     checkpoint_dir: Path = Field(
@@ -87,24 +87,28 @@ class Settings(BaseSettings):
         description="The database, `sqlite:///PATH`. A file in `LEDGER_DATA_DIR` unless set.",
         repr=False,
     )
-    host: str = Field("127.0.0.1", min_length=1, description="Address that `serve` listens on; `0.0.0.0` is all.")
-    port: Port = Field(8000, description="Port that `serve` listens on.")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address that `serve` listens on; `0.0.0.0` is all."
+    )
+    port: Port = Field(default=8000, description="Port that `serve` listens on.")
     public_url: Annotated[str, AfterValidator(origin)] = Field(
         default_factory=lambda given: f"http://localhost:{given['port']}",
         description="Where browsers reach the service: a host of its own, with https, except on localhost.",
     )
-    workers: int = Field(1, ge=1, le=64, description="Processes that serve. On SQLite only 1: one process writes.")
+    workers: int = Field(
+        default=1, ge=1, le=64, description="Processes that serve. On SQLite only 1: one process writes."
+    )
     metrics_port: Annotated[Port | None, BeforeValidator(_off)] = Field(
-        None, description="Port of `/metrics`, on `LEDGER_HOST`; `off` is none. Keep it away from the public."
+        default=None, description="Port of `/metrics`, on `LEDGER_HOST`; `off` is none. Keep it away from the public."
     )
     public_schema: bool = Field(
         default=False, description="Whether anybody may read the API's description at `/schema`."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least important lines that are logged."
+        default="info", description="The least important lines that are logged."
     )
     trusted_proxies: Networks = Field(
-        (),
+        default=(),
         description="Networks of your own proxies, separated by commas (`10.0.0.0/8, 2001:db8::/32`). Only what comes "
         "from them may name the client's address in a header.",
     )
@@ -115,15 +119,17 @@ class Settings(BaseSettings):
     )
     rate_limits: bool = Field(default=True, description="Limits on sign-in and refresh; `off` is for load tests.")
     master_key: SecretStr | None = Field(
-        None,
+        default=None,
         description="`NUMBER:64 HEX DIGITS`, several separated by commas: the first signs, all verify. A key without a "
         "number is number 1. Without one, `serve` makes one in `LEDGER_DATA_DIR` for an empty SQLite ledger.",
     )
     admin_password: SecretStr | None = Field(
-        None, description="Password of the first user, `admin`, used at the first start only. Without one, it is made."
+        default=None,
+        description="Password of the first user, `admin`, used at the first start only. Without one, it is made.",
     )
     banned_words: Words = Field(
-        (), description="Words that no password may be made of, separated by commas: your company, your product."
+        default=(),
+        description="Words that no password may be made of, separated by commas: your company, your product.",
     )
     issuer: str = Field(
         default_factory=lambda given: given["public_url"],
@@ -134,32 +140,39 @@ class Settings(BaseSettings):
         description="`aud` of access tokens, the only one that our own routes accept. `LEDGER_PUBLIC_URL` unless set.",
     )
     signing_algorithm: Literal["EdDSA", "ES256", "RS256", "HS256"] = Field(
-        "EdDSA", description="How access tokens are signed. With HS256 only this service can verify them."
+        default="EdDSA", description="How access tokens are signed. With HS256 only this service can verify them."
     )
     key_rotation: int = Field(
-        90 * DAY, ge=DAY, le=3650 * DAY, description="A key signs for so long, then the next one does."
+        default=90 * DAY, ge=DAY, le=3650 * DAY, description="So long a key signs, then the next one."
     )
     access_ttl: int = Field(
-        900,
+        default=900,
         ge=10,
         le=3600,
         description="Life of an access token; a revocation is learned this late by who verifies offline.",
     )
-    refresh_idle_ttl: int = Field(7 * DAY, ge=60, description="A family that was not refreshed for so long has ended.")
+    refresh_idle_ttl: int = Field(
+        default=7 * DAY, ge=60, description="A family that was not refreshed for so long has ended."
+    )
     refresh_absolute_ttl: int = Field(
-        30 * DAY, ge=60, le=400 * DAY, description="A family ends after so long, however often it was refreshed."
+        default=30 * DAY,
+        ge=60,
+        le=400 * DAY,
+        description="A family ends after so long, however often it was refreshed.",
     )
     retry_leeway: int = Field(
-        10,
+        default=10,
         ge=0,
-        description="For so long after a rotation, the used token gives the same successor to the same device once more "
-        "(its answer was lost); `0` is strict. At most a tenth of `LEDGER_ACCESS_TTL`.",
+        description="For so long after a rotation, the used token gives the same successor to the same device again, "
+        "for the answer may have been lost; `0` is strict. At most a tenth of `LEDGER_ACCESS_TTL`.",
     )
     context_ttl: int = Field(
-        180 * DAY, ge=DAY, description="Addresses and user agents are deleted from the audit log after so long."
+        default=180 * DAY, ge=DAY, description="Addresses and user agents are deleted from the audit log after so long."
     )
     max_loss: int = Field(
-        60, ge=0, description="A ledger that is behind its last checkpoint by more does not serve before `recover`."
+        default=60,
+        ge=0,
+        description="A ledger that is behind its last checkpoint by more does not serve before `recover`.",
     )
 
     @field_validator("database_url")

@@ -164,7 +164,7 @@ def test_every_setting_is_described() -> None:
         (
             "TRUSTED_PROXIES",
             "0.0.0.0/0",
-            "LEDGER_TRUSTED_PROXIES must not hold 0.0.0.0/0, because everybody could then invent the audit log's addresses.",
+            "LEDGER_TRUSTED_PROXIES must not hold 0.0.0.0/0, because anybody could then forge the log's addresses.",
         ),
         (
             "ISSUER",

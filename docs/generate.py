@@ -1,0 +1,152 @@
+"""Writes docs/configuration.md from the settings and docs/events.md from the facts. `make docs` runs it."""
+
+import ast
+import inspect
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, get_type_hints
+from unittest.mock import patch
+
+import msgspec
+
+from events.catalogue import NOUN_OF
+from events.fact import Fact
+from settings import PREFIX, SECRETS, Settings
+
+HERE = Path(__file__).parent
+NOTE = "<!-- Written by `make docs`; change the code instead. -->\n"
+
+CONFIGURATION = f"""\
+{NOTE}
+# Configuration
+
+Everything is set by environment variables. All times are seconds. Nothing has to be set to try the service; behind a
+public name, set `LEDGER_PUBLIC_URL`, and keep the master key where the database's backup does not go.
+
+A mistake ends the start with one sentence and exit status 2. So does a name with the prefix `LEDGER_` that is not
+listed here. (Kubernetes adds such names for a service called `ledger`: set `enableServiceLinks: false`.)
+
+Settings marked *secret* may be given as a file: `{{NAME}}_FILE` holds its path.
+
+| setting | default | meaning |
+|---|---|---|
+"""
+
+EVENTS = f"""\
+{NOTE}
+# Events
+
+Every fact that the log can hold, by the stream it stands in. A body is compact JSON with sorted keys; a field that has
+its default is left out. The code is the number in the log's header. Codes are never used again and fields never change
+their meaning, so every log that was ever written can be read.
+
+Times of the log are microseconds since the epoch; `exp` is in seconds, as in the token. Lists are one string, separated
+by spaces.
+"""
+
+
+def main() -> None:
+    for name, render in PAGES.items():
+        (HERE / name).write_text(render(), "utf-8")
+
+
+def configuration() -> str:
+    """One row for each setting, in the order of `settings.py`."""
+    with patch.dict(os.environ, clear=True):
+        defaults = Settings()
+    return CONFIGURATION + "".join(
+        f"| `{PREFIX}{name.upper()}` | {_shown(getattr(defaults, name))} | {_meaning(name)} |\n"
+        for name in Settings.model_fields
+    )
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case None | ():
+            return ""
+        case bool():
+            return "`on`" if value else "`off`"
+        case tuple():
+            return f"`{', '.join(map(str, value))}`"
+        case _:
+            return f"`{value}`"
+
+
+def _meaning(name: str) -> str:
+    field = Settings.model_fields[name]
+    secret = " *Secret.*" if name in SECRETS else ""
+    return f"{field.description}{_choices(field.annotation)}{_bounds(field.metadata)}{secret}"
+
+
+def _choices(annotation: Any) -> str:
+    values = [value for value in getattr(annotation, "__args__", ()) if isinstance(value, str)]
+    return f" One of {', '.join(f'`{value}`' for value in values)}." if values else ""
+
+
+def _bounds(metadata: list[Any]) -> str:
+    least, most = (next((getattr(m, side) for m in metadata if hasattr(m, side)), None) for side in ("ge", "le"))
+    if not least:
+        return ""
+    return f" At least {least}." if most is None else f" From {least} to {most}."
+
+
+def events() -> str:
+    """One section for each noun, one entry for each fact, in the order of the catalogue."""
+    page = [EVENTS, "\n## Every fact\n\n", f"{_text(Fact)}\n"]
+    noun = ""
+    for fact, of in NOUN_OF.items():
+        if of.name != noun:
+            noun = of.name
+            page.append(f"\n## Of a {noun}\n")
+        page.append(f"\n### `{fact.TYPE}`\n\nCode {fact.CODE}. {_text(fact)}\n{_own_fields(fact)}")
+    return "".join(page)
+
+
+def _text(fact: type[Fact]) -> str:
+    return " ".join((fact.__doc__ or "").split())
+
+
+def _own_fields(fact: type[Fact]) -> str:
+    return f"\n{_table(fact)}" if set(fact.__struct_fields__) - set(Fact.__struct_fields__) else ""
+
+
+def _table(fact: type[Fact]) -> str:
+    hints = get_type_hints(fact)
+    documented = dict(_docstrings(fact))
+    rows = [
+        f"| `{field.name}` | {hints[field.name].__name__} | {_default(field)} | {documented.get(field.name, '')} |\n"
+        for field in msgspec.structs.fields(fact)
+        if field.name not in Fact.__struct_fields__
+    ]
+    return "".join(["| field | type | default | meaning |\n", "|---|---|---|---|\n", *rows])
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return ""
+    return "empty" if field.default == "" else f"`{field.default}`"
+
+
+def _docstrings(fact: type[Fact]) -> Iterator[tuple[str, str]]:
+    """The string below each field, in the class and in the facts that it inherits from."""
+    for owner in reversed(fact.__mro__):
+        if issubclass(owner, Fact):
+            lines = ast.parse(textwrap.dedent(inspect.getsource(owner))).body[0]
+            yield from _below_fields(lines)
+
+
+def _below_fields(owner: ast.stmt) -> Iterator[tuple[str, str]]:
+    body = owner.body if isinstance(owner, ast.ClassDef) else []
+    for field, below in pairwise(body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                yield name, " ".join(text.split())
+
+
+PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "events.md": events}
+
+if __name__ == "__main__":
+    main()
