@@ -37,8 +37,8 @@ IMPURE = set(
 CLOCKS = {"now", "utcnow", "today"}
 
 TOP = set(
-    "pyproject.toml README.md Makefile LICENSE SECURITY.md CHANGELOG.md requirements*.txt app.py edge.py settings.py cli.py "
-    "events core api dashboard tests bench docs clients deploy examples .ci .git .git* .dockerignore .npmrc".split()
+    "pyproject.toml README.md Makefile LICENSE SECURITY.md CHANGELOG.md requirements*.txt app.py edge.py settings.py "
+    "cli.py events core api dashboard tests bench docs clients deploy examples .ci .git .git* .dockerignore".split()
 )
 
 
