@@ -8,6 +8,7 @@ from events.fact import Fact
 from events.private import Account
 
 PREFIX = "sub"
+UPGRADED = "upgraded"
 KNOWN_NETWORKS = 4
 """How many networks of successful sign-ins a subject remembers."""
 
@@ -163,9 +164,9 @@ def evolve(state: Subject, _at: int, fact: SubjectChange, account: Account) -> S
                 state,
                 version=version,
                 password=account.password,
-                password_version=version,
-                failures=0,
-                blocked_until=0,
+                password_version=state.password_version if fact.reason == UPGRADED else version,
+                failures=state.failures if fact.reason == UPGRADED else 0,
+                blocked_until=state.blocked_until if fact.reason == UPGRADED else 0,
             )
         case SubjectLoginFailed():
             return msgspec.structs.replace(state, version=version, failures=fact.failures)

@@ -1,0 +1,347 @@
+"""Use cases of families: sign in, refresh, look, sign out. Verifies, submits, signs after the commit; knows no HTTP."""
+
+import asyncio
+import secrets
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from core import access, family, origin, subject, token
+from core.access import AccessClaims
+from core.family import Answer, Begin, Refresh, Tags, TagsFor, Verdict
+from core.keys import Keys
+from core.limits import Limits
+from core.master import MasterKeys
+from core.passwords import Hasher
+from core.policy import Policy
+from core.presence import Presence
+from core.token import Token
+from events import family as past
+from events import ids
+from events.decision import Decide, Origin, Streams
+from events.families import FamilyReader, Held
+from events.ledger import Ledger
+from events.private import Context
+from events.subject import PREFIX as SUBJECT
+from events.subject import Subject
+from events.subjects import SubjectReader
+
+MAX_OMISSIONS = 10_000
+"""Families whose left-out refusals are counted; beyond it, counting starts anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What this service says of itself in tokens, and the lifetimes that clients inherit."""
+
+    issuer: str
+    audience: str
+    defaults: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What a door knows of a request."""
+
+    presence: Presence
+    request: str
+    """Our request id."""
+    arrived: float
+    """`time.monotonic()` at the edge."""
+
+    @property
+    def origin(self) -> Origin:
+        """As the ledger stores it."""
+        return Origin(self.request, Context(self.presence.ip, self.presence.agent))
+
+
+class SignIn(NamedTuple):
+    """Name and password, and how the family is to be carried."""
+
+    name: str
+    password: str
+    client: str
+    carriage: str
+    device: str = ""
+    replaces: Token | None = None
+    """A genuine token of the same client that came with the request; its family ends."""
+
+
+class Issued(NamedTuple):
+    """Tokens of a family that lives."""
+
+    answer: Answer
+    access_token: str
+    refresh_token: str
+    csrf_token: str
+
+    @property
+    def family(self) -> past.Family:
+        assert self.answer.family is not None  # noqa: S101 - whoever signs has a family
+        return self.answer.family
+
+
+class Denied(NamedTuple):
+    """No tokens, and why."""
+
+    verdict: Verdict
+    retry_after: int = 0
+    family: bytes | None = None
+    reason: str = ""
+
+
+class Present(NamedTuple):
+    """Somebody whose access token is good and whose family lives, as committed just now."""
+
+    claims: AccessClaims
+    family: past.Family
+    subject: Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the use cases of families need."""
+
+    ledger: Ledger
+    families: FamilyReader
+    subjects: SubjectReader
+    master: MasterKeys
+    keys: Keys
+    hasher: Hasher
+    limits: Limits
+    terms: Terms
+    wall: Callable[[], float] = time.time
+
+
+class Families:
+    """Everything that applications and people do with their sessions."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._omitted: dict[bytes, int] = {}
+        self._behind: set[asyncio.Task[object]] = set()
+
+    def read_token(self, text: str) -> Token | None:
+        """The refresh token, if it is one that we made. Costs one HMAC, no database."""
+        return token.read(text, self._tools.master.refresh_key)
+
+    def csrf_token(self, stream: bytes) -> str:
+        """The CSRF token of a family, under today's master key."""
+        return origin.csrf_token(self._tools.master.csrf_key(self._tools.master.current) or b"", stream)
+
+    def csrf_matches(self, stream: bytes, given: str) -> bool:
+        """Whether this is the family's CSRF token under any of the master keys."""
+        master = self._tools.master
+        keys = (master.csrf_key(number) for number in master.numbers)
+        return origin.csrf_matches([key for key in keys if key], stream, given)
+
+    async def sign_in(self, command: SignIn, visit: Visit) -> Issued | Denied:
+        """Begin a family. Raises Unavailable, and Busy when too many passwords wait to be checked."""
+        tools = self._tools
+        name = subject.compared(command.name)
+        throttled = tools.limits.login(visit.presence.network, name)
+        if throttled is not None:
+            return Denied(Verdict.THROTTLED, throttled.retry_after)
+        owner = await tools.subjects.named(name)
+        if owner is None:
+            await tools.hasher.verify_nobody(command.password)
+            return Denied(Verdict.INVALID)
+        if not await tools.hasher.verify(owner.password, command.password):
+            self._note_failure(owner, command, visit)
+            return Denied(Verdict.INVALID)
+        nonce = secrets.token_bytes(token.NONCE_BYTES)
+        begin = self._begin(owner, command, visit, nonce)
+        answer = await tools.ledger.submit(family.begin_needs(begin), family.begin(begin), visit.origin, visit.arrived)
+        if answer.verdict is not Verdict.BEGUN:
+            return Denied(answer.verdict)
+        tools.limits.logged_in(visit.presence.network, name)
+        if tools.hasher.needs_rehash(owner.password):
+            self._in_background(self._rehash(owner, command.password))
+        return self._issued(answer, nonce)
+
+    async def refresh(self, presented: Token, client: str, carriage: str, visit: Visit) -> Issued | Denied:
+        """Use a refresh token. Raises Unavailable; nothing is used up then."""
+        throttled = self._tools.limits.refresh(presented.family, visit.presence.network)
+        if throttled is not None:
+            return Denied(Verdict.THROTTLED, throttled.retry_after, presented.family)
+        command = self._refresh(presented, client, carriage, visit)
+        ledger = self._tools.ledger
+        answer = await ledger.submit(family.named(command), family.refresh(command), visit.origin, visit.arrived)
+        self._count_omission(presented.family, answer)
+        if answer.verdict in {Verdict.ROTATED, Verdict.RETRIED}:
+            return self._issued(answer, presented.nonce)
+        return Denied(answer.verdict, 0, presented.family, answer.reason)
+
+    async def sign_out(self, presented: Token, visit: Visit) -> Answer:
+        """End the family of any genuine token of it, old or new; no alarm. Idempotent."""
+        decide = family.revoke(presented.family, family.HOLDER, "logout", nonce=presented.nonce_hash)
+        return await self._submit_for(presented.family, decide, visit)
+
+    async def sign_out_everywhere(self, presented: Token, visit: Visit) -> Answer:
+        """End all families of the holder of a token whose family lives. Idempotent."""
+        decide = family.revoke_all_by(presented.family, presented.nonce_hash, "logout_all")
+        return await self._submit_for(presented.family, decide, visit)
+
+    async def revoke(
+        self, stream: bytes, actor: str, reason: str, visit: Visit | None = None, *, note: str = "", ticket: str = ""
+    ) -> Answer:
+        """Staff, a user or the command line ends one family. Idempotent."""
+        return await self._submit_for(stream, family.revoke(stream, actor, reason, note, ticket), visit)
+
+    async def authenticate(self, bearer: str) -> Present | None:
+        """Who presents an access token: signature and claims, then family and subject as committed now."""
+        tools = self._tools
+        terms = tools.terms
+        ttl = max(terms.defaults.access_ttl, access.MAX_TTL)
+        claims = access.verify(
+            bearer, tools.keys.ring, issuer=terms.issuer, audience=terms.audience, now=tools.wall(), max_ttl=ttl
+        )
+        if not isinstance(claims, AccessClaims):
+            return None
+        held = await tools.families.get(ids.parse(past.PREFIX, claims.sid))
+        if not _good(claims, held) or held is None or held.subject is None:
+            return None
+        return Present(claims, held.family, held.subject)
+
+    async def change_password(self, present: Present, current: str, new: str, visit: Visit) -> Issued | Denied:
+        """A new password: every family of the user ends, and a new one begins. The new one was checked by the caller."""
+        tools, owner = self._tools, present.subject
+        throttled = tools.limits.login(visit.presence.network, owner.name)
+        if throttled is not None:
+            return Denied(Verdict.THROTTLED, throttled.retry_after)
+        was = present.family
+        command = SignIn(owner.name, current, was.client, was.carriage, was.device)
+        if not await tools.hasher.verify(owner.password, current):
+            self._note_failure(owner, command, visit)
+            return Denied(Verdict.INVALID)
+        hashed = await tools.hasher.hash(new)
+        nonce = secrets.token_bytes(token.NONCE_BYTES)
+        begin = self._begin(owner, command, visit, nonce)._replace(replaces=was.id)
+        decide = subject.change_password(begin, hashed)
+        answer = await tools.ledger.submit(family.begin_needs(begin), decide, visit.origin, visit.arrived)
+        if answer.verdict is not Verdict.BEGUN:
+            return Denied(answer.verdict)
+        tools.limits.logged_in(visit.presence.network, owner.name)
+        return self._issued(answer, nonce)
+
+    async def close(self) -> None:
+        """Wait for what runs behind answers that were given: counting of wrong passwords."""
+        while self._behind:
+            await asyncio.gather(*self._behind, return_exceptions=True)
+
+    async def _submit_for(self, stream: bytes, decide: Decide, visit: Visit | None) -> Answer:
+        streams = Streams(families=frozenset((stream,)))
+        came = visit.origin if visit else Origin()
+        answer: Answer = await self._tools.ledger.submit(streams, decide, came, visit.arrived if visit else None)
+        return answer
+
+    def _begin(self, owner: Subject, command: SignIn, visit: Visit, nonce: bytes) -> Begin:
+        tools = self._tools
+        at = int(tools.wall() * 1_000_000)
+        return Begin(
+            family=ids.new_id(at, secrets.token_bytes(ids.RANDOM_BYTES)),
+            subject=owner.id,
+            client=command.client,
+            carriage=command.carriage,
+            nonce=token.hash_nonce(nonce),
+            key=tools.master.current,
+            jti=_jti(),
+            tags=self._tags(visit.presence),
+            defaults=tools.terms.defaults,
+            password_version=owner.password_version,
+            device=command.device,
+            replaces=command.replaces.family if command.replaces else None,
+        )
+
+    def _refresh(self, presented: Token, client: str, carriage: str, visit: Visit) -> Refresh:
+        tools = self._tools
+        return Refresh(
+            token=presented,
+            client=client,
+            carriage=carriage,
+            tags=self._tags(visit.presence),
+            key=tools.master.current,
+            jti=_jti(),
+            defaults=tools.terms.defaults,
+            omitted=self._omitted.get(presented.family, 0),
+        )
+
+    def _tags(self, presence: Presence) -> TagsFor:
+        known: dict[tuple[int, bytes], Tags] = {}
+        tag_key = self._tools.master.tag_key
+
+        def tags(number: int, owner: bytes) -> Tags:
+            found = known.get((number, owner))
+            if found is None:
+                key = tag_key(number) or b""
+                found = Tags(presence.device_tag(key, owner), presence.network_tag(key, owner))
+                known[number, owner] = found
+            return found
+
+        return tags
+
+    def _issued(self, answer: Answer, nonce: bytes) -> Issued:
+        """Sign, now that it is committed. If we crash here the client retries and gets the same successor."""
+        tools, state = self._tools, answer.family
+        assert state is not None  # noqa: S101 - the verdicts that come here have one
+        mac_key = tools.master.refresh_key(state.key)
+        assert mac_key is not None  # noqa: S101 - the state was written under it, or it signs now
+        claims = AccessClaims(
+            iss=tools.terms.issuer,
+            sub=ids.to_text(SUBJECT, state.subject),
+            aud=tools.terms.audience,
+            exp=answer.expires_at,
+            iat=answer.issued_at,
+            jti=answer.jti,
+            client_id=state.client,
+            sid=ids.to_text(past.PREFIX, state.id),
+            auth_time=state.auth_time,
+            scope=state.scope,
+            roles=tuple(answer.roles.split()),
+        )
+        successor = Token(state.key, state.id, nonce, state.generation)
+        csrf = self.csrf_token(state.id) if state.carriage == "cookie" else ""
+        return Issued(answer, access.mint(tools.keys.signing, claims), token.mint(successor, mac_key), csrf)
+
+    def _note_failure(self, owner: Subject, command: SignIn, visit: Visit) -> None:
+        """Count a wrong password behind the answer, which waits for no commit and so tells nothing by its time."""
+        master = self._tools.master
+        network = self._tags(visit.presence)(master.current, owner.id).network
+        decide = subject.fail(owner.id, command.client, network)
+        streams = Streams(subjects=frozenset((owner.id,)))
+        self._in_background(self._tools.ledger.submit(streams, decide, visit.origin))
+
+    async def _rehash(self, owner: Subject, password: str) -> None:
+        hashed = await self._tools.hasher.hash(password)
+        decide = subject.rehash(owner.id, hashed, owner.password_version)
+        await self._tools.ledger.submit(Streams(subjects=frozenset((owner.id,))), decide)
+
+    def _in_background(self, work: Coroutine[object, object, object]) -> None:
+        task = asyncio.ensure_future(work)
+        self._behind.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[object]) -> None:
+        self._behind.discard(task)
+        if not task.cancelled():
+            task.exception()  # unavailable or busy: the count is lost, the answer was right all the same
+
+    def _count_omission(self, stream: bytes, answer: Answer) -> None:
+        if not answer.omitted:
+            self._omitted.pop(stream, None)
+            return
+        if len(self._omitted) >= MAX_OMISSIONS:
+            self._omitted.clear()
+        self._omitted[stream] = self._omitted.get(stream, 0) + 1
+
+
+def _good(claims: AccessClaims, held: Held | None) -> bool:
+    if held is None or held.subject is None or not held.family.living or not held.subject.enabled:
+        return False
+    return ids.to_text(SUBJECT, held.subject.id) == claims.sub and held.family.client == claims.client_id
+
+
+def _jti() -> str:
+    return urlsafe_b64encode(secrets.token_bytes(16))[:22].decode()

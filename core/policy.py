@@ -1,0 +1,45 @@
+"""What applies to a client's families: the settings, narrowed by the client's own policy. Pure."""
+
+from typing import NamedTuple
+
+from events.client import OBSERVE, Client
+
+SECOND = 1_000_000
+"""Ledger time is in microseconds."""
+
+MAX_LIVING = 100
+"""Living families of one subject, over all clients."""
+
+DASHBOARD = "dashboard"
+WEB = "web"
+
+
+class Policy(NamedTuple):
+    """Lifetimes in seconds."""
+
+    access_ttl: int = 900
+    idle_ttl: int = 604_800
+    absolute_ttl: int = 2_592_000
+    leeway: int = 10
+    """How long the token before the current one still gets the same successor; 0 is strict."""
+    family_limit: int = MAX_LIVING
+    on_device_change: str = OBSERVE
+    on_network_change: str = OBSERVE
+
+
+def of(client: Client, defaults: Policy) -> Policy:
+    """The client's policy: its own values where it has any, the settings' otherwise.
+
+    A leeway is never more than a tenth of the access token's lifetime.
+    """
+    access_ttl = client.access_ttl or defaults.access_ttl
+    leeway = defaults.leeway if client.leeway < 0 else client.leeway
+    return Policy(
+        access_ttl=access_ttl,
+        idle_ttl=client.idle_ttl or defaults.idle_ttl,
+        absolute_ttl=client.absolute_ttl or defaults.absolute_ttl,
+        leeway=min(leeway, access_ttl // 10),
+        family_limit=client.family_limit or defaults.family_limit,
+        on_device_change=client.on_device_change,
+        on_network_change=client.on_network_change,
+    )

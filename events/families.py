@@ -1,0 +1,59 @@
+"""Reading families: by id together with their subject, by subject, and in slices for the sweeper."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from events import reads, schema
+from events.family import Family
+from events.subject import Subject
+
+_WIDTH = len(schema.families.columns)
+
+
+class Held(NamedTuple):
+    """A family and whose it is."""
+
+    family: Family
+    subject: Subject | None
+
+
+class FamilyReader:
+    """Families as committed at the moment of asking. All methods raise Unavailable."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._held = reads.GroupRead(self._fetch_held)
+
+    async def get(self, stream: bytes) -> Held | None:
+        """One family and its subject; callers that ask together share one SELECT."""
+        return await self._held.get(stream)
+
+    async def of_subject(self, subject: bytes, limit: int = 200) -> list[Family]:
+        """The subject's families, newest first, ended ones too."""
+        table = schema.families
+        query = select(table).where(table.c.subject == subject).order_by(table.c.started_at.desc()).limit(limit)
+        async with reads.snapshot(self._engine) as connection:
+            return [Family(*row) for row in await connection.execute(query)]
+
+    async def slice_after(self, cursor: bytes, size: int) -> list[Family]:
+        """The next families by id, for jobs that go through all of them at a bounded cost."""
+        table = schema.families
+        query = select(table).where(table.c.id > cursor).order_by(table.c.id).limit(size)
+        async with reads.snapshot(self._engine) as connection:
+            return [Family(*row) for row in await connection.execute(query)]
+
+    async def _fetch_held(self, wanted: frozenset[bytes]) -> Mapping[bytes, Held]:
+        owners = schema.subjects
+        joined = schema.families.outerjoin(owners, schema.families.c.subject == owners.c.id)
+        query = select(schema.families, owners).select_from(joined).where(schema.families.c.id.in_(wanted))
+        async with reads.snapshot(self._engine) as connection:
+            rows = (await connection.execute(query)).all()
+        return {row[0]: _held(tuple(row)) for row in rows}
+
+
+def _held(row: tuple[object, ...]) -> Held:
+    family, owner = row[:_WIDTH], row[_WIDTH:]
+    return Held(Family(*family), None if owner[0] is None else Subject(*owner))  # type: ignore[arg-type]

@@ -1,0 +1,95 @@
+"""Reading the log: events with their private rows, newest or oldest first, of all streams or of one."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, Select, and_, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from events import catalogue, private, reads, schema
+from events.fact import Fact
+from events.private import Account, Context
+
+_E, _P = schema.events.c, schema.event_private
+
+
+class Event(NamedTuple):
+    """One event as it is shown: what was stored, and what is still known of people beside it."""
+
+    position: int
+    stream: bytes
+    version: int
+    at: int
+    fact: Fact
+    body: bytes
+    context: Context
+    account: Account
+
+
+class Head(NamedTuple):
+    """How far the log goes."""
+
+    size: int
+    last_at: int
+    frontier: bytes
+
+
+class HistoryReader:
+    """The log as committed at the moment of asking. All methods raise Unavailable."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def head(self) -> Head:
+        """Size, time of the last event, and the tree's frontier."""
+        columns = (schema.head.c.size, schema.head.c.last_at, schema.head.c.frontier)
+        async with reads.snapshot(self._engine) as connection:
+            return Head(*(await connection.execute(select(*columns))).one())
+
+    async def before(self, position: int | None, limit: int) -> list[Event]:
+        """The newest events, or those before a position, newest first."""
+        query = _events().order_by(_E.position.desc()).limit(limit)
+        return await self._read(query if position is None else query.where(_E.position < position))
+
+    async def after(self, position: int, limit: int) -> list[Event]:
+        """Events behind a position, oldest first: what a tail reads."""
+        return await self._read(_events().where(_E.position > position).order_by(_E.position).limit(limit))
+
+    async def of_stream(self, stream: bytes, after_version: int, limit: int) -> list[Event]:
+        """One thing's story, oldest first."""
+        query = _events().where(_E.stream == stream, _E.version > after_version).order_by(_E.version).limit(limit)
+        return await self._read(query)
+
+    async def tail_of_stream(self, stream: bytes, limit: int) -> list[Event]:
+        """The end of one thing's story, oldest first."""
+        query = _events().where(_E.stream == stream).order_by(_E.version.desc()).limit(limit)
+        return (await self._read(query))[::-1]
+
+    async def _read(self, query: Select[Any]) -> list[Event]:
+        async with reads.snapshot(self._engine) as connection:
+            rows = (await connection.execute(query)).all()
+            accounts = select(_P.c.position, _P.c.data).where(
+                _P.c.kind == private.ACCOUNT, _P.c.position.in_([row.position for row in rows])
+            )
+            typed = {row[0]: row[1] for row in await connection.execute(accounts)}
+        return list(_told(rows, typed))
+
+
+def _events() -> Select[Any]:
+    joined = schema.events.outerjoin(_P, and_(_P.c.position == _E.position, _P.c.kind == private.CONTEXT))
+    columns = (_E.position, _E.stream, _E.version, _E.type, _E.at, _E.body)
+    return select(*columns, _P.c.data.label("context")).select_from(joined)
+
+
+def _told(rows: Iterable[Row[Any]], accounts: dict[int, bytes]) -> Iterable[Event]:
+    for row in rows:
+        yield Event(
+            position=row.position,
+            stream=row.stream,
+            version=row.version,
+            at=row.at,
+            fact=catalogue.decode(row.type, row.body),
+            body=row.body,
+            context=private.decode_context(row.context),
+            account=private.decode_account(accounts.get(row.position)),
+        )

@@ -1,0 +1,119 @@
+"""The log read again in order, and folded again: what verify and rebuild share. Writes nothing.
+
+Pages are short transactions, so that a long reading never holds up the write-ahead log of a running service: events
+below the head never change, and what does (private rows go, projections follow) is read in one `snapshot` at the end.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeAlias
+
+import msgspec
+from sqlalchemy import Connection, Select, Table, bindparam, literal_column, select
+
+from events import catalogue, family, key, private, schema, subject
+from events.catalogue import NOUNS
+from events.decision import State
+from events.ids import to_text
+from events.projections import TABLES
+
+BEFORE_ALL = -(2**63)
+PAGE = 2000
+_PREFIXES = {"family": family.PREFIX, "subject": subject.PREFIX, "key": key.PREFIX}
+
+Row: TypeAlias = Any
+"""A row as the driver gives it. Its values are what somebody stored there, not what the schema says."""
+States: TypeAlias = dict[bytes, State]
+
+
+class Difference(NamedTuple):
+    """A projected row that is not the fold of its stream. Names fields; never shows values, some are hashes."""
+
+    noun: str
+    stream: bytes
+    what: str
+
+    def __str__(self) -> str:
+        prefix = _PREFIXES.get(self.noun)
+        named = to_text(prefix, self.stream) if prefix else self.stream.hex()
+        return f"{self.noun} {named}: {self.what}"
+
+
+def as_stored(table: Table) -> Select[Any]:
+    """All columns, without the conversions that would fail on, or hide, a value of another type."""
+    return select(*(literal_column(column.name) for column in table.c)).select_from(table)
+
+
+_EVENTS = (
+    as_stored(schema.events)
+    .where(schema.events.c.position > bindparam("after"))
+    .order_by(schema.events.c.position)
+    .limit(bindparam("count"))
+)
+_PRIVATE = as_stored(schema.event_private).where(
+    schema.event_private.c.position.between(bindparam("first"), bindparam("last"))
+)
+_ACCOUNTS = _PRIVATE.where(schema.event_private.c.kind == private.ACCOUNT)
+
+
+def events_after(connection: Connection, after: int, count: int = PAGE) -> list[Row]:
+    """The next events in order of position, columns in the order of the table."""
+    return list(connection.execute(_EVENTS, {"after": after, "count": count}))
+
+
+def private_rows(connection: Connection, first: int, last: int) -> dict[tuple[int, int], Row]:
+    """The private rows of the events first ≤ position ≤ last, by position and kind."""
+    return {(row[0], row[1]): row for row in connection.execute(_PRIVATE, {"first": first, "last": last})}
+
+
+def accounts(connection: Connection, first: int, last: int) -> dict[int, private.Account]:
+    """The accounts of the events first ≤ position ≤ last."""
+    rows = connection.execute(_ACCOUNTS, {"first": first, "last": last})
+    return {row[0]: private.decode_account(row[3]) for row in rows}
+
+
+@contextmanager
+def snapshot(connection: Connection) -> Iterator[None]:
+    """Everything read inside is of one moment. On PostgreSQL the connection must be REPEATABLE READ."""
+    connection.rollback()
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("BEGIN")
+    try:
+        yield
+    finally:
+        connection.rollback()
+
+
+def fold(connection: Connection, states: States, after: int, *, to_the_end: bool) -> Iterator[int]:
+    """Fold events beyond `after` into `states`; yields the last position of each page.
+
+    Stops before a page that is not full, unless `to_the_end`: what is left then is little, whatever is being written.
+    Raises ValueError, KeyError or msgspec.MsgspecError at a fact that cannot be folded: `verify` says which.
+    """
+    while rows := events_after(connection, after):
+        if len(rows) < PAGE and not to_the_end:
+            return
+        typed = accounts(connection, rows[0][0], rows[-1][0])
+        for position, stream, _, code, at, *_, body, _ in rows:
+            account = typed.get(position, private.Account())
+            states[stream] = catalogue.apply(states.get(stream), stream, at, catalogue.decode(code, body), account)
+        after = rows[-1][0]
+        yield after
+
+
+def differences(connection: Connection, states: States) -> Iterator[Difference]:
+    """Every projected row that is not its fold, and every fold without a row. Read it inside a snapshot."""
+    unseen = dict.fromkeys(states)
+    for noun in NOUNS:
+        fields = noun.state.__struct_fields__
+        for row in connection.execute(as_stored(TABLES[noun.state])).yield_per(PAGE):
+            state = states.get(row[0])
+            unseen.pop(row[0], None)
+            if type(state) is not noun.state:
+                yield Difference(noun.name, row[0], "is stored, but no event began it")
+            elif (folded := msgspec.structs.astuple(state)) != tuple(row):
+                wrong = ", ".join(name for name, is_, be in zip(fields, row, folded, strict=True) if is_ != be)
+                yield Difference(noun.name, row[0], f"what is stored of it does not follow from its events: {wrong}")
+    for stream in unseen:
+        name = next(noun.name for noun in NOUNS if noun.state is type(states[stream]))
+        yield Difference(name, stream, "its events are there, but nothing is stored of it")

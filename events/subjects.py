@@ -1,0 +1,39 @@
+"""Reading subjects: by id, by login name, and all of them by name."""
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from events import reads, schema
+from events.subject import Subject
+
+
+class SubjectReader:
+    """Subjects as committed at the moment of asking. All methods raise Unavailable."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def get(self, stream: bytes) -> Subject | None:
+        """The subject of this id."""
+        async with reads.snapshot(self._engine) as connection:
+            row = (await connection.execute(select(schema.subjects).where(schema.subjects.c.id == stream))).first()
+        return None if row is None else Subject(*row)
+
+    async def named(self, name: str) -> Subject | None:
+        """Who holds this login name, given in its compared form."""
+        async with reads.snapshot(self._engine) as connection:
+            row = (await connection.execute(select(schema.subjects).where(schema.subjects.c.name == name))).first()
+        return None if row is None else Subject(*row)
+
+    async def names(self, streams: frozenset[bytes]) -> dict[bytes, str]:
+        """Login names of several subjects, for pages that show them."""
+        query = select(schema.subjects.c.id, schema.subjects.c.name).where(schema.subjects.c.id.in_(streams))
+        async with reads.snapshot(self._engine) as connection:
+            return {row[0]: row[1] for row in await connection.execute(query)}
+
+    async def page(self, after: str = "", limit: int = 100) -> list[Subject]:
+        """Subjects by name, those behind `after`."""
+        table = schema.subjects
+        query = select(table).where(table.c.name > after).order_by(table.c.name).limit(limit)
+        async with reads.snapshot(self._engine) as connection:
+            return [Subject(*row) for row in await connection.execute(query)]
