@@ -3,8 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Final, NamedTuple
 
 from core import key, pair
 from core.key import NewKey, Verdict
@@ -12,6 +11,7 @@ from core.master import NONCE_BYTES, MasterKeys
 from core.ring import KeyRing, SigningKey
 from events.decision import Decide, Origin, Streams
 from events.key import NEXT, Key
+from events.ledger import Ledger
 
 _TRIES: Final = 5
 """How often a command is made again because another process changed the ring meanwhile."""
@@ -21,14 +21,7 @@ class KeyUnavailable(Exception):
     """There is no key to sign with. One sentence that says why."""
 
 
-class Ledger(Protocol):
-    """What is needed of the ledger."""
-
-    async def submit(self, streams: Streams, decide: Decide, origin: Origin = ...) -> Any: ...
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPolicy:
+class KeyPolicy(NamedTuple):
     """Times in microseconds, as in `core.key.Rotate`."""
 
     algorithm: str
@@ -57,6 +50,7 @@ class Keys:
         self._policy = policy
         self._clock = clock
         self._states: tuple[Key, ...] = ()
+        self._reading = asyncio.Lock()
         self.ring = KeyRing()
 
     @property
@@ -74,12 +68,14 @@ class Keys:
 
     async def refresh(self) -> bool:
         """Follows what other processes did; answers whether something had changed. Run every few seconds."""
-        states = tuple(sorted(await self._read(), key=lambda one: (one.created_at, one.id)))
-        if states == self._states:
-            return False
-        self.ring = KeyRing.of(states, self._master)
-        self._states = states
-        return True
+        # One at a time: a slow reader must not put back a ring from before a revocation.
+        async with self._reading:
+            states = tuple(sorted(await self._read(), key=lambda one: (one.created_at, one.id)))
+            if states == self._states:
+                return False
+            self.ring = KeyRing.of(states, self._master)
+            self._states = states
+            return True
 
     async def load(self) -> None:
         """Reads the ring. Raises `KeyUnavailable` where it cannot sign or a key in use does not unwrap."""
@@ -95,8 +91,8 @@ class Keys:
         if not self._states:
             await self._start()
         await self.load()
-        if not self._following():
-            await self._submit(lambda known, new: key.publish(key.Publish(known, new, "system")))
+        if self._following() is None:
+            await self._publish()
 
     async def rotate(self, actor: str, origin: Origin = Origin(), *, force: bool = False) -> Verdict:
         """Rotates whether due or not; `force` even if the next key was published a moment ago."""
@@ -104,9 +100,13 @@ class Keys:
         return await self._rotate(actor, origin, period=0, lead=lead)
 
     async def rotate_if_due(self) -> Verdict:
-        """The job: rotates when the active key is old enough and the next one published for long enough."""
-        if not key.due(self._states, self._policy.algorithm, self._policy.period, self._clock()):
-            return Verdict.EARLY
+        """The job: publishes a next key where there is none, and lets it sign when both keys are old enough."""
+        now, following = self._clock(), self._following()
+        if following is None:
+            return await self._publish()
+        due = key.due(self._states, self._policy.algorithm, self._policy.period, now)
+        if not due or now < following.created_at + self._policy.lead:
+            return Verdict.EARLY  # the rule decides, but a key that is not needed need not be made
         return await self._rotate("system", Origin(), period=self._policy.period, lead=self._policy.lead)
 
     async def revoke(self, kid: str, reason: str, actor: str, *, note: str = "", origin: Origin = Origin()) -> Verdict:
@@ -125,6 +125,9 @@ class Keys:
             lambda known, new: key.rotate(key.Rotate(known, new, actor, period, lead, keep)), origin
         )
 
+    async def _publish(self) -> Verdict:
+        return await self._submit(lambda known, new: key.publish(key.Publish(known, new, "system")))
+
     async def _start(self) -> None:
         active, following = await self._made(0), await self._made(1)
         streams = Streams(keys=frozenset((active.stream, following.stream)))
@@ -140,14 +143,17 @@ class Keys:
         for _ in range(_TRIES):
             known = frozenset(one.id for one in self._states)
             new = await self._made(len(known))
-            verdict = await self._ledger.submit(Streams(keys=known | {new.stream}), command(known, new), origin)
+            verdict = Verdict(
+                await self._ledger.submit(Streams(keys=known | {new.stream}), command(known, new), origin)
+            )
             await self.refresh()
             if verdict is not Verdict.STALE:
                 break
         return verdict
 
-    def _following(self) -> bool:
-        return any(one.status == NEXT and one.algorithm == self._policy.algorithm for one in self._states)
+    def _following(self) -> Key | None:
+        waiting = (one for one in self._states if one.status == NEXT and one.algorithm == self._policy.algorithm)
+        return next(waiting, None)
 
     async def _made(self, number: int) -> NewKey:
         # Off the event loop: an RSA key takes up to seconds.

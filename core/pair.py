@@ -42,11 +42,15 @@ def generate(algorithm: str) -> Pair:
         return Pair(secrets.token_urlsafe(24), algorithm, "", secrets.token_bytes(32))
     key = _new(algorithm)
     public = _jwk(algorithm, key)
-    kid = urlsafe_b64encode(hashlib.sha256(public.encode()).digest()).rstrip(b"=").decode()
     private = key.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return Pair(kid, algorithm, public, private)
+    return Pair(thumbprint(public), algorithm, public, private)
+
+
+def thumbprint(public: str) -> str:
+    """RFC 7638: base64url SHA-256 of the required members, in order, without spaces; exactly what we store."""
+    return urlsafe_b64encode(hashlib.sha256(public.encode()).digest()).rstrip(b"=").decode()
 
 
 def load_private(algorithm: str, private: bytes) -> PrivateKey:

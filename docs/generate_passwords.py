@@ -153,11 +153,15 @@ def spoken() -> Iterator[str]:
         yield joint.join(phrase.split()) + tail
 
 
-def main() -> None:
-    """Writes the list, sorted, each guess once."""
+def guesses() -> list[str]:
+    """All of them, sorted, each once."""
     rules = (repeated, counted, paired, dated, walked, counting, spoken)
-    guesses = {guess.casefold() for rule in rules for guess in rule() if MIN <= len(guess) <= MAX}
-    TARGET.write_text("\n".join((HEAD, *sorted(guesses))) + "\n", encoding="utf-8")
+    return sorted({guess.casefold() for rule in rules for guess in rule() if MIN <= len(guess) <= MAX})
+
+
+def main() -> None:
+    """Write the list."""
+    TARGET.write_text("\n".join((HEAD, *guesses())) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
