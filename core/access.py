@@ -29,7 +29,9 @@ MAX_TIME: Final = 253_402_300_799
 TYPES: Final = ("at+jwt", "application/at+jwt")
 """We write the first. Both spellings of RFC 9068 §4 are read, in exactly this case: nobody else writes our tokens."""
 
-_TOKEN: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
+_SEGMENT: Final = r"(?=[^.])((?:[A-Za-z0-9_-]{4})*+(?:[A-Za-z0-9_-][AQgw]|[A-Za-z0-9_-]{2}[AEIMQUYcgkosw048])?)"
+"""The one base64url text of some bytes: right length, no bits left over in the last character (RFC 4648 §3.5)."""
+_TOKEN: Final = re.compile(rf"{_SEGMENT}\.{_SEGMENT}\.{_SEGMENT}")
 _KID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _JTI: Final = re.compile(r"[A-Za-z0-9_-]{16,64}")
 _CLIENT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -102,7 +104,7 @@ def verify(
     """The claims of a token that is ours, valid and meant for `audience` at `now` (seconds). Never raises."""
     # A limit before anything else: parsing 20 MB takes seconds.
     segments = _TOKEN.fullmatch(token) if len(token) <= MAX_LENGTH else None
-    if segments is None or not all(_canonical(segment) for segment in segments.groups()):
+    if segments is None:
         return Refusal.MALFORMED
     key = _key_of(_json(segments[1]), ring, now)
     if isinstance(key, Refusal):
@@ -161,21 +163,10 @@ def _untimely(claims: AccessClaims, now: float, leeway: float, max_ttl: int) -> 
     return Refusal.EXPIRED if now >= claims.exp + leeway else None
 
 
-def _canonical(segment: str) -> bool:
-    """Whether this is the one base64url text of its bytes: right length, no bits left over at the end."""
-    if len(segment) % 4 == 1:
-        return False
-    return urlsafe_b64encode(_bytes(segment)).rstrip(b"=").decode() == segment
-
-
-def _bytes(segment: str) -> bytes:
-    return urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-
-
 def _json(segment: str) -> dict[str, Any] | None:
     """A JSON object in UTF-8 without BOM, no member twice, no fractions, no NaN; else None."""
     try:
-        found = _DECODER.decode(_bytes(segment).decode("utf-8"))
+        found = _DECODER.decode(urlsafe_b64decode(segment + "=" * (-len(segment) % 4)).decode("utf-8"))
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
