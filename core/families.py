@@ -113,6 +113,8 @@ class Tools:
     limits: Limits
     terms: Terms
     wall: Callable[[], float] = time.time
+    signed_in: Callable[[str], None] = lambda _name: None
+    """Told of each sign-in by its login name."""
 
 
 class Families:
@@ -157,6 +159,7 @@ class Families:
         if answer.verdict is not Verdict.BEGUN:
             return Denied(answer.verdict)
         tools.limits.logged_in(visit.presence.network, name)
+        tools.signed_in(name)
         if tools.hasher.needs_rehash(owner.password):
             self._in_background(self._rehash(owner, command.password))
         return self._issued(answer, nonce)

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from core import key, pair
 from core.key import NewKey, Verdict
@@ -65,6 +65,10 @@ class Keys:
             msg = "no signing key can be used: the master key that wraps it is missing or is not this ledger's"
             raise KeyUnavailable(msg)
         return self.ring.signing
+
+    def published(self) -> dict[str, Any]:
+        """The JWK set of now."""
+        return self.ring.jwks(self._clock() / 1_000_000)
 
     async def refresh(self) -> bool:
         """Follows what other processes did; answers whether something had changed. Run every few seconds."""

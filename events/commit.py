@@ -7,7 +7,7 @@ batch is there: events, private rows, leaves, projections and head.
 import os
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -98,8 +98,8 @@ def _arrival(now: Moment, one: Submission, monotonic: float) -> Moment:
 
 def _read_for_all(connection: Connection, states: States, batch: Sequence[Submission], now: Moment) -> None:
     """Read what the commands name, and what they ask for next, in one SELECT each for the whole batch."""
-    _read(connection, states, Streams(*(frozenset().union(*sets) for sets in zip(*(s.streams for s in batch)))))
-    asked = []
+    _read(connection, states, _union(one.streams for one in batch))
+    asked: list[Streams] = []
     for one in batch:
         try:
             answer = one.decide(states, now)
@@ -107,8 +107,11 @@ def _read_for_all(connection: Connection, states: States, batch: Sequence[Submis
             continue
         if isinstance(answer, Need):
             asked.append(answer.streams)
-    if asked:
-        _read(connection, states, Streams(*(frozenset().union(*sets) for sets in zip(*asked))))
+    _read(connection, states, _union(asked))
+
+
+def _union(wishes: Iterable[Streams]) -> Streams:
+    return Streams(*(frozenset().union(*wanted) for wanted in zip(*wishes, strict=True)))
 
 
 def _read(connection: Connection, states: States, streams: Streams) -> None:

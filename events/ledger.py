@@ -69,11 +69,19 @@ class Ledger:
             self._running = asyncio.create_task(self._run(), name="ledger")
         return await future
 
-    async def close(self) -> None:
-        """Take no more, commit what waits, then give up the engine."""
+    async def probe(self) -> None:
+        """Find out whether a batch can be committed now. Raises Unavailable."""
+        await self._writer.write([])
+
+    async def drain(self) -> None:
+        """Take no more and commit what waits."""
         self._closed = True
         if self._running is not None:
             await self._running
+
+    async def close(self) -> None:
+        """Drain, then give up the engine."""
+        await self.drain()
         await self._writer.close()
 
     def _overfull(self, now: float) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
@@ -52,6 +52,7 @@ LOCK_WAIT = 5.0
 TRIES = 3
 
 Trace = Callable[[str], None]
+T = TypeVar("T")
 
 
 def untraced(_point: str) -> None:
@@ -160,6 +161,10 @@ class SqliteWriter:
         """Commit one batch. An empty one only finds out whether writing works."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
 
+    async def maintain(self, work: Callable[[Connection], T]) -> T:
+        """Run one transaction of upkeep (deleting what has expired) where nothing else writes. Raises Unavailable."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._maintain, work)
+
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=True)
@@ -182,6 +187,18 @@ class SqliteWriter:
                 self._forget()
                 raise Unavailable from error
         raise Unavailable
+
+    def _maintain(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with file_lock(self._lock):
+                connection = self._connected()
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                done = work(connection)
+                connection.commit()
+                return done
+        except (SQLAlchemyError, Locked) as error:
+            self._forget()
+            raise Unavailable from error
 
     def _transact(self, batch: Sequence[Submission]) -> list[Any]:
         with file_lock(self._lock):

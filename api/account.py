@@ -1,0 +1,156 @@
+"""A user's own account: who am I, where am I signed in, end one of those, change the password. Bearer routes."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from litestar import Request, Response, Router, delete, get, post
+from litestar.params import FromPath, JSONBody
+
+from api import answers
+from api.answers import NO_STORE, TokenAnswer
+from api.door import Door, Given
+from api.visits import visit
+from core.families import Denied, Present
+from core.subjects import WeakPassword
+from core.problem import Problem
+from events import family, ids
+
+
+class Me(msgspec.Struct):
+    """The user of an access token, as the ledger has it now."""
+
+    sub: str
+    username: str
+    roles: list[str]
+    client_id: str
+    family_id: str
+    auth_time: datetime
+    scope: str
+
+
+class Session(msgspec.Struct):
+    """One signed-in device."""
+
+    family_id: str
+    client_id: str
+    status: str
+    current: bool
+    device: str
+    started_at: datetime
+    last_used_at: datetime
+    ends_at: datetime
+
+
+class Sessions(msgspec.Struct):
+    """Where the user is signed in, newest first."""
+
+    sessions: list[Session]
+
+
+class PasswordRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The current password and the new one."""
+
+    current: str
+    new: str
+
+
+def bearer(request: Request[Any, Any, Any]) -> str | None:
+    """The token of the one Authorization header, None where there is not exactly one of the Bearer scheme."""
+    sent = request.headers.getall("authorization", [])
+    scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+    return token if scheme.lower() == "bearer" and token else None
+
+
+async def who(request: Request[Any, Any, Any], door: Door) -> Present | Response[Any]:
+    """Who asks, or the 401."""
+    token = bearer(request)
+    if token is None:
+        return answers.unauthenticated(request, presented="authorization" in request.headers)
+    return await door.families.authenticate(token) or answers.unauthenticated(request, presented=True)
+
+
+@get("/me")
+async def me(request: Request[Any, Any, Any], door: Given) -> Response[Me] | Response[Any]:
+    """Who am I? Answers from the committed state: a session that was ended a moment ago gets 401."""
+    present = await who(request, door)
+    if isinstance(present, Response):
+        return present
+    owner, state = present.subject, present.family
+    said = Me(
+        sub=present.claims.sub,
+        username=owner.name,
+        roles=owner.roles.split(),
+        client_id=state.client,
+        family_id=present.claims.sid,
+        auth_time=datetime.fromtimestamp(state.auth_time, UTC),
+        scope=state.scope,
+    )
+    return Response(said, headers=dict(NO_STORE))
+
+
+@get("/sessions")
+async def sessions(
+    request: Request[Any, Any, Any], door: Given
+) -> Response[Sessions] | Response[Any]:
+    """Where am I signed in? Living sessions, newest first."""
+    present = await who(request, door)
+    if isinstance(present, Response):
+        return present
+    found = await door.reader.of_subject(present.subject.id)
+    living = [_session(one, present) for one in found if one.living]
+    return Response(Sessions(living), headers=dict(NO_STORE))
+
+
+@delete("/sessions/{family_id:str}", status_code=204)
+async def end_session(
+    request: Request[Any, Any, Any],
+    family_id: FromPath[str],
+    door: Given,
+) -> Response[None]:
+    """Sign out one of my sessions. One of somebody else's is not found."""
+    present = await who(request, door)
+    if isinstance(present, Response):
+        return present
+    stream = ids.from_text(family.PREFIX, family_id)
+    held = await door.reader.get(stream) if stream else None
+    if stream is None or held is None or held.family.subject != present.subject.id:
+        return answers.said(request, Problem(404, "session_not_found", "You have no session of this id."))
+    await door.families.revoke(stream, "subject", "ended_by_user", visit(request))
+    return Response(None, status_code=204, headers=dict(NO_STORE))
+
+
+@post("/password", status_code=200)
+async def password(
+    request: Request[Any, Any, Any], data: JSONBody[PasswordRequest], door: Given
+) -> Response[TokenAnswer] | Response[Any]:
+    """Change the password. All sessions end; the answer holds the tokens of a new one."""
+    present = await who(request, door)
+    if isinstance(present, Response):
+        return present
+    try:
+        new = door.subjects.checked(data.new, present.subject.name)
+    except WeakPassword as weak:
+        return answers.said(request, Problem(400, weak.weakness.reason.value, weak.weakness.text))
+    issued = await door.families.change_password(present, data.current, new, visit(request))
+    return answers.denied(request, issued) if isinstance(issued, Denied) else answers.tokens(request, issued)
+
+
+def _session(state: family.Family, present: Present) -> Session:
+    return Session(
+        family_id=ids.to_text(family.PREFIX, state.id),
+        client_id=state.client,
+        status=state.status,
+        current=state.id == present.family.id,
+        device=state.device,
+        started_at=_time(state.started_at),
+        last_used_at=_time(state.rotated_at),
+        ends_at=_time(min(state.idle_until, state.ends_at)),
+    )
+
+
+def _time(at: int) -> datetime:
+    return datetime.fromtimestamp(at / 1_000_000, UTC)
+
+
+router = Router("/auth", route_handlers=[me, sessions, end_session, password])

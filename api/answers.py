@@ -1,0 +1,90 @@
+"""From verdicts to answers: one table for refusals, one shape for tokens. Decides nothing."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.datastructures import Cookie
+
+from api import cookies
+from core.families import Denied, Issued
+from core.family import Verdict
+from core.policy import SECOND
+from core.problem import Problem, rendered
+from events import family, ids
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+class TokenAnswer(msgspec.Struct, omit_defaults=True):
+    """Tokens of a family that lives. `expires_in` is in seconds."""
+
+    access_token: str
+    expires_in: int
+    family_id: str
+    token_type: str = "Bearer"
+    refresh_token: str | msgspec.UnsetType = msgspec.UNSET
+    csrf_token: str | msgspec.UnsetType = msgspec.UNSET
+
+
+REFUSALS = {
+    Verdict.UNKNOWN: Problem(401, "token_unknown", "This is not a refresh token that is in use here. Sign in."),
+    Verdict.EXPIRED: Problem(401, "session_expired", "The session reached its end. Sign in."),
+    Verdict.REVOKED: Problem(401, "session_revoked", "The session was ended. Sign in."),
+    Verdict.REUSED: Problem(
+        401, "token_reused", "This refresh token was used before; the session was ended for safety. Sign in."
+    ),
+    Verdict.REFUSED: Problem(401, "refresh_refused", "This session cannot be refreshed this way. Sign in."),
+    Verdict.AHEAD: Problem(401, "refresh_refused", "This session cannot be refreshed this way. Sign in."),
+    Verdict.INVALID: Problem(401, "invalid_credentials", "The name or the password is wrong."),
+    Verdict.BLOCKED: Problem(401, "invalid_credentials", "The name or the password is wrong."),
+    Verdict.THROTTLED: Problem(429, "rate_limited", "Too many tries. Wait for as long as Retry-After says."),
+}
+CSRF_FAILED = Problem(403, "csrf_failed", "The request does not prove that it comes from a page that may send it.")
+INVALID_TOKEN = Problem(401, "invalid_token", "The access token is missing, expired or not valid here.")
+
+
+def said(request: Request[Any, Any, Any], problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
+    """A problem as the answer; every 401 names the scheme (RFC 9110 §15.5.2)."""
+    path, request_id = request.scope["path"], request.scope["state"]["passage"].request_id
+    media, body = rendered(problem, path, request_id)
+    extra = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}  # noqa: PLR2004
+    request.scope["state"]["log"]["code"] = problem.code
+    return Response(body, status_code=problem.status, media_type=media, headers=extra | dict(headers or {}))
+
+
+def denied(request: Request[Any, Any, Any], verdict: Denied) -> Response[bytes]:
+    """The answer to a verdict without tokens. It clears no cookie: a retry may still be right."""
+    noted = request.scope["state"]["log"]
+    noted["verdict"] = verdict.verdict.value
+    if verdict.family is not None:
+        noted["family"] = ids.to_text(family.PREFIX, verdict.family)
+    headers = {"Retry-After": str(verdict.retry_after)} if verdict.retry_after else {}
+    return said(request, REFUSALS[verdict.verdict], headers)
+
+
+def unauthenticated(request: Request[Any, Any, Any], *, presented: bool) -> Response[bytes]:
+    """401 of a Bearer route; no error attribute where no token was sent (RFC 6750 §3.1)."""
+    challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
+    return said(request, INVALID_TOKEN, {"WWW-Authenticate": challenge})
+
+
+def tokens(request: Request[Any, Any, Any], issued: Issued) -> Response[TokenAnswer]:
+    """Tokens in the body, and the refresh token in cookies where the family is carried so."""
+    state, answer = issued.family, issued.answer
+    noted = request.scope["state"]["log"]
+    noted["verdict"] = answer.verdict.value
+    noted["family"] = ids.to_text(family.PREFIX, state.id)
+    told = TokenAnswer(
+        access_token=issued.access_token,
+        expires_in=answer.expires_at - answer.issued_at,
+        family_id=noted["family"],
+    )
+    kept: list[Cookie] = []
+    if state.carriage == "cookie":
+        told.csrf_token = issued.csrf_token
+        max_age = max(0, state.ends_at // SECOND - answer.issued_at)
+        kept = cookies.kept(state.client, issued.refresh_token, issued.csrf_token, max_age)
+    else:
+        told.refresh_token = issued.refresh_token
+    return Response(told, status_code=200, headers=dict(NO_STORE), cookies=kept)

@@ -1,0 +1,46 @@
+"""The cookies of applications: names, reading without ambiguity, setting and clearing. Signs and stores nothing."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from litestar.datastructures import Cookie
+
+
+def refresh_name(client: str) -> str:
+    """`__Host-`: only this host, only over https (localhost excepted by browsers), whole path (RFC 6265bis §4.1.3.2)."""
+    return f"__Host-refresh-{client}"
+
+
+def csrf_name(client: str) -> str:
+    """The cookie that a page's script reads and sends back in `X-CSRF-Token`."""
+    return f"__Host-csrf-{client}"
+
+
+def values(headers: Sequence[tuple[bytes, bytes]], name: str) -> list[str]:
+    """Every value sent under exactly this name. More than one is an attack or a mistake: refuse, never choose."""
+    found = []
+    wanted = name.encode()
+    for header, content in headers:
+        if header.lower() == b"cookie":
+            for pair in content.split(b";"):
+                key, sign, value = pair.strip().partition(b"=")
+                if sign and key == wanted:
+                    found.append(value.decode("latin-1"))
+    return found
+
+
+def kept(client: str, refresh: str, csrf: str, max_age: int) -> list[Cookie]:
+    """The cookies of a family, until it ends."""
+    return [_cookie(refresh_name(client), refresh, max_age), _cookie(csrf_name(client), csrf, max_age, readable=True)]
+
+
+def cleared(client: str) -> list[Cookie]:
+    """The same cookies, gone."""
+    return [_cookie(refresh_name(client), "", 0), _cookie(csrf_name(client), "", 0, readable=True)]
+
+
+def _cookie(name: str, value: str, max_age: int, *, readable: bool = False) -> Cookie:
+    strict: Literal["strict"] = "strict"
+    return Cookie(
+        key=name, value=value, path="/", secure=True, httponly=not readable, samesite=strict, max_age=max_age
+    )

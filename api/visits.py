@@ -1,0 +1,14 @@
+"""What a route tells the use cases of its request: taken from what the edge noted, never from headers."""
+
+from typing import Any
+
+from litestar import Request
+
+from core.families import Visit
+from core.presence import Presence
+
+
+def visit(request: Request[Any, Any, Any]) -> Visit:
+    """The request's presence, our id for it, and when it arrived."""
+    passage = request.scope["state"]["passage"]
+    return Visit(Presence(passage.address, passage.agent), passage.request_id, passage.arrived)

@@ -1,0 +1,214 @@
+"""Wiring: settings → ledger → use cases → Litestar behind the edge. Constructs everything; decides nothing."""
+
+import asyncio
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+
+from api import account, auth, public
+from api.door import Door
+from core import start
+from core.checkpointing import Checkpointing
+from core.clients import Clients
+from core.families import Families, Terms, Tools
+from core.jobs import ContextExpiry, Job, Sweeper, every
+from core.keys import KeyPolicy, Keys
+from core.limits import Limits
+from core.master import MasterKeys
+from core.passwords import Hasher, load_banned
+from core.policy import Policy
+from core.presence import warm_up
+from core.start import StartError
+from core.subjects import Subjects
+from edge import Edge, EdgeConfig
+from events import heads, migrate, sqlite
+from events.checkpoints import CheckpointStore
+from events.clients import read_clients
+from events.families import FamilyReader
+from events.history import HistoryReader
+from events.keys import read_keys
+from events.ledger import Ledger, Unavailable
+from events.sqlite import SqliteWriter
+from events.subjects import SubjectReader
+from settings import Settings
+
+KEY_LEAD = 3600
+"""Seconds that a key is published before the scheduled rotation lets it sign."""
+SKEW = 60
+
+
+class Service:
+    """One running service. `prepare` may refuse with StartError; `start` and `stop` bracket the requests."""
+
+    def __init__(self, settings: Settings, database: Path, master: MasterKeys, hasher: Hasher | None = None) -> None:
+        self.settings = settings
+        self.database = database
+        self.master = master
+        self.hasher = hasher or Hasher()
+        self.first_admin: start.FirstAdmin | None = None
+        self._jobs: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Open the ledger, do what a first start does, begin the jobs."""
+        settings, master = self.settings, self.master
+        warm_up()
+        self.writer = SqliteWriter(self.database)
+        self.ledger = Ledger(self.writer)
+        self.engine = sqlite.read_engine(self.database)
+        self.family_reader = FamilyReader(self.engine)
+        self.subject_reader = SubjectReader(self.engine)
+        self.history = HistoryReader(self.engine)
+        self.clients = Clients(self.ledger, lambda: read_clients(self.engine))
+        self.keys = Keys(self.ledger, lambda: read_keys(self.engine), master, key_policy(settings), _now)
+        banned = load_banned((*settings.banned_words, settings.public_url.partition("://")[2]))
+        self.subjects = Subjects(self.ledger, self.subject_reader, self.hasher, banned)
+        self.defaults = policy_of(settings)
+        self.families = Families(self._tools())
+        origin = await start.begin(self.ledger, self.clients, self.keys)
+        seed = master.checkpoint_seed(master.current) or b""
+        self.checkpointing = Checkpointing(self.writer, CheckpointStore(settings.checkpoint_dir), origin, seed)
+        given = settings.admin_password.get_secret_value() if settings.admin_password else None
+        self.first_admin = await start.first_admin(
+            self.subjects, given, settings.data_dir, terminal=sys.stdout.isatty()
+        )
+        await self.checkpointing.run()
+        self._jobs = [asyncio.create_task(every(job), name=job.name) for job in self._table()]
+
+    async def stop(self) -> None:
+        """End the jobs, commit what waits, sign the last state, close."""
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self.families.close()
+        await self.ledger.drain()
+        with suppress(Unavailable, OSError):
+            await self.checkpointing.run()
+        await self.ledger.close()
+        await self.engine.dispose()
+        self.hasher.close()
+
+    async def is_ready(self) -> bool:
+        """Whether a batch can be committed now."""
+        try:
+            await self.ledger.probe()
+        except Unavailable:
+            return False
+        return True
+
+    def _tools(self) -> Tools:
+        settings = self.settings
+        key = self.master.csrf_key(self.master.current) or b""
+        return Tools(
+            ledger=self.ledger,
+            families=self.family_reader,
+            subjects=self.subject_reader,
+            master=self.master,
+            keys=self.keys,
+            hasher=self.hasher,
+            limits=Limits(enabled=settings.rate_limits, leeway=settings.retry_leeway, key=key),
+            terms=Terms(settings.issuer, settings.audience, self.defaults),
+            signed_in=self._signed_in,
+        )
+
+    def _signed_in(self, name: str) -> None:
+        if name == start.ADMIN:
+            start.forget_password_file(self.settings.data_dir)
+
+    def _table(self) -> tuple[Job, ...]:
+        sweeper = Sweeper(self.ledger, self.family_reader, self.defaults, _now)
+        contexts = ContextExpiry(self.ledger, self.writer, self.settings.context_ttl, _now)
+        return (
+            Job("checkpoint", 1, self.checkpointing.run),
+            Job("follow keys", 2, self.keys.refresh),
+            Job("follow clients", 2, self.clients.refresh),
+            Job("expire families", 5, sweeper.run),
+            Job("rotate keys", 60, self.keys.rotate_if_due),
+            Job("expire contexts", 3600, contexts.run),
+        )
+
+
+def prepare(settings: Settings, hasher: Hasher | None = None) -> Service:
+    """Check everything that can be wrong before a port is opened. Raises StartError."""
+    database = Path(settings.database_url.removeprefix("sqlite:///"))
+    if not database.exists():
+        raise StartError(f"There is no ledger at {database}: run session-ledger migrate first.")
+    with sqlite.sync_read_engine(database).connect() as connection:
+        found = migrate.current(connection)
+        if found != migrate.newest():
+            raise StartError(
+                f"The ledger's schema is {found or 'missing'} and this version needs {migrate.newest()}: "
+                "run session-ledger migrate."
+            )
+        empty = heads.size(connection) == 0
+        known = heads.key_checks(connection)
+    if settings.master_key is None:
+        text, _made = start.own_master_key(settings.data_dir, empty=empty and not known)
+    else:
+        text = settings.master_key.get_secret_value()
+    master = start.parse_master_key(text)
+    new = start.unknown_keys(master, known)
+    if new:
+        with sqlite.transaction(database) as connection:
+            heads.add_key_checks(connection, new)
+    return Service(settings, database, master, hasher)
+
+
+def create_app(service: Service) -> Edge:
+    """The ASGI application of a service that was started: Litestar behind the edge."""
+    settings = service.settings
+
+    inner = Litestar(
+        route_handlers=[auth.router, account.router, public.router],
+        dependencies={"door": Provide(lambda: door_of(service), use_cache=True, sync_to_thread=False)},
+        openapi_config=OpenAPIConfig("Session Ledger", "0.1.0", path="/schema") if settings.public_schema else None,
+        logging_config=None,
+        debug=False,
+    )
+    config = EdgeConfig(settings.public_url, settings.trusted_proxies, unavailable=(Unavailable,))
+    return Edge(inner, config)
+
+
+def door_of(service: Service) -> Door:
+    """What the API's routes work with."""
+    settings = service.settings
+    return Door(
+        families=service.families,
+        subjects=service.subjects,
+        clients=service.clients,
+        keys=service.keys,
+        reader=service.family_reader,
+        checkpointing=service.checkpointing,
+        ready=service.is_ready,
+        own_origin=settings.public_url,
+        web_origins=frozenset(settings.allowed_origins),
+    )
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The lifetimes that clients inherit."""
+    return Policy(
+        access_ttl=settings.access_ttl,
+        idle_ttl=settings.refresh_idle_ttl,
+        absolute_ttl=settings.refresh_absolute_ttl,
+        leeway=settings.retry_leeway,
+    )
+
+
+def key_policy(settings: Settings) -> KeyPolicy:
+    """How the signing keys rotate, in microseconds."""
+    second = 1_000_000
+    return KeyPolicy(
+        algorithm=settings.signing_algorithm,
+        period=settings.key_rotation * second,
+        lead=KEY_LEAD * second,
+        keep=(settings.access_ttl + SKEW) * second,
+    )
+
+
+def _now() -> int:
+    return int(time.time() * 1_000_000)

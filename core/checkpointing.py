@@ -1,0 +1,47 @@
+"""Signing the state of the log: one signer, a note when something changed, never a contradicting one."""
+
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import Connection, select
+
+from events import schema
+from events.checkpoints import CheckpointStore, Head, advance
+from events.sqlite import SqliteWriter
+
+
+class Checkpointing:
+    """The job and the last note. Raises Contradiction and OSError; the jobs table logs them and goes on trying."""
+
+    def __init__(self, writer: SqliteWriter, store: CheckpointStore, origin: str, seed: bytes) -> None:
+        self._writer = writer
+        self._store = store
+        self._origin = origin
+        self._seed = seed
+        self._size = -1
+        self.note = store.last() or ""
+
+    async def run(self) -> str:
+        """Sign the head if the log grew; answers the note that stands. Runs where nothing else writes."""
+        self.note = await self._writer.maintain(self._advance)
+        return self.note
+
+    def _advance(self, connection: Connection) -> str:
+        head = schema.head.c
+        size, frontier = connection.execute(select(head.size, head.frontier)).one()
+        if size == self._size:
+            return self.note
+        note = advance(self._store, Head(self._origin, size, frontier), self._seed, leaves_of(connection))
+        self._size = size
+        return note
+
+
+def leaves_of(connection: Connection) -> Callable[[int, int], Iterable[bytes]]:
+    """Stored leaf hashes of a range of positions, in order."""
+    events = schema.events.c
+
+    def leaves(first: int, end: int) -> Iterable[bytes]:
+        query = select(events.leaf).where(events.position >= first, events.position < end).order_by(events.position)
+        for row in connection.execute(query.execution_options(yield_per=1000)):
+            yield row[0]
+
+    return leaves

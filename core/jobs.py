@@ -1,0 +1,88 @@
+"""What runs beside the requests: a table of name, period and use case. Each job may die at any point and run again."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import structlog
+
+from core import family
+from core.policy import Policy
+from events import log, upkeep
+from events.decision import Streams
+from events.families import FamilyReader
+from events.ledger import Ledger, Unavailable
+from events.sqlite import SqliteWriter
+
+SWEEP_SLICE = 2_000
+"""Families looked at in one run of the sweeper: a bounded cost, however many there are."""
+
+
+class Job(NamedTuple):
+    """Something done every `period` seconds, counted from the end of the run before."""
+
+    name: str
+    period: float
+    run: Callable[[], Awaitable[object]]
+
+
+async def every(job: Job) -> None:
+    """Run a job until cancelled. A failed run is logged and made up for by the next."""
+    while True:
+        await asyncio.sleep(job.period)
+        try:
+            await job.run()
+        except Unavailable:
+            structlog.get_logger().warning("job_postponed", job=job.name, reason="the ledger is unavailable")
+        except Exception as error:  # noqa: BLE001 - one wrong run must not end the job for good
+            structlog.get_logger().error("job_failed", job=job.name, error=type(error).__name__)
+
+
+class Sweeper:
+    """Ends families whose limit has passed, slice by slice in the order of their ids.
+
+    Nothing waits for it: a refresh looks at the limits itself. It makes the end visible, in the log and the dashboard.
+    """
+
+    def __init__(self, ledger: Ledger, reader: FamilyReader, defaults: Policy, now: Callable[[], int]) -> None:
+        self._ledger = ledger
+        self._reader = reader
+        self._defaults = defaults
+        self._now = now
+        self._cursor = b""
+
+    async def run(self) -> int:
+        """Look at the next slice; answers how many families ended."""
+        found = await self._reader.slice_after(self._cursor, SWEEP_SLICE)
+        self._cursor = found[-1].id if len(found) == SWEEP_SLICE else b""
+        now = self._now()
+        due = [one for one in found if one.living and now >= min(one.idle_until, one.ends_at)]
+        ended = [await self._expire(one.id) for one in due]
+        return sum(ended)
+
+    async def _expire(self, stream: bytes) -> int:
+        count: int = await self._ledger.submit(
+            Streams(families=frozenset((stream,))), family.expire(stream, self._defaults)
+        )
+        return count
+
+
+class ContextExpiry:
+    """Deletes addresses and user agents older than the limit, after the log says that they are gone."""
+
+    def __init__(self, ledger: Ledger, writer: SqliteWriter, ttl: int, now: Callable[[], int]) -> None:
+        self._ledger = ledger
+        self._writer = writer
+        self._ttl = ttl
+        self._now = now
+
+    async def run(self) -> int:
+        """State it, then delete in slices; answers how many rows went."""
+        before = self._now() - self._ttl * 1_000_000
+        below = await self._writer.maintain(lambda connection: upkeep.contexts_before(connection, before))
+        streams = Streams(logs=frozenset((log.STREAM,)))
+        stated = await self._ledger.submit(streams, upkeep.expire_contexts(below))
+        gone = 0
+        while stated and (deleted := await self._writer.maintain(upkeep.delete_contexts(stated))):
+            gone += deleted
+        return gone
