@@ -57,7 +57,7 @@ class States:
 def _state(packed: bytes) -> State:
     number, *fields = _unpack(packed)
     state: Any = NOUNS[number].state
-    return cast(State, state(*fields))
+    return cast("State", state(*fields))
 
 
 class Difference(NamedTuple):
