@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import PurePath
-from typing import Final
+from typing import Final, TextIO
 
 import structlog
 from structlog.types import EventDict, WrappedLogger
@@ -22,7 +22,7 @@ MAX_VALUE: Final = 256
 MAX_FRAMES: Final = 12
 
 
-def configure_logging(level: str, *, as_json: bool) -> None:
+def configure_logging(level: str, *, as_json: bool, stream: TextIO | None = None) -> None:
     """Send the log to stdout: JSON lines, or readable ones for a terminal. Called once, by `serve` and the CLI."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
     written: structlog.types.Processor = _json_line if as_json else structlog.dev.ConsoleRenderer()
@@ -30,7 +30,7 @@ def configure_logging(level: str, *, as_json: bool) -> None:
     structlog.configure(
         processors=[structlog.processors.add_log_level, stamp, _clean, written],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(stream or sys.stdout),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_Libraries()], level=max(threshold, logging.WARNING), force=True)
@@ -86,7 +86,7 @@ def _escapes(text: Iterable[str]) -> Iterator[str]:
 
 
 def _json_line(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-    return _ENCODER.encode(line) + "\n"
+    return _ENCODER.encode(line)
 
 
 def _unknown_kind(value: object) -> str:
