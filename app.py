@@ -10,9 +10,10 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 
-from api import account, auth, public
+from api import account, auth, problems, public
 from api.door import Door
 from core import start
+from core.access import MAX_TTL
 from core.checkpointing import Checkpointing
 from core.clients import Clients
 from core.families import Families, Terms, Tools
@@ -165,6 +166,7 @@ def create_app(service: Service) -> Edge:
     inner = Litestar(
         route_handlers=[auth.router, account.router, public.router],
         dependencies={"door": Provide(lambda: door_of(service), use_cache=True, sync_to_thread=False)},
+        exception_handlers=problems.exception_handlers(),
         openapi_config=OpenAPIConfig("Session Ledger", "0.1.0", path="/schema") if settings.public_schema else None,
         logging_config=None,
         debug=False,
@@ -206,7 +208,7 @@ def key_policy(settings: Settings) -> KeyPolicy:
         algorithm=settings.signing_algorithm,
         period=settings.key_rotation * second,
         lead=KEY_LEAD * second,
-        keep=(settings.access_ttl + SKEW) * second,
+        keep=(MAX_TTL + SKEW) * second,
     )
 
 

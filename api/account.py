@@ -12,8 +12,8 @@ from api.answers import NO_STORE, TokenAnswer
 from api.door import Door, Given
 from api.visits import visit
 from core.families import Denied, Present
-from core.subjects import WeakPassword
 from core.problem import Problem
+from core.subjects import WeakPassword
 from events import family, ids
 
 
@@ -66,8 +66,8 @@ async def who(request: Request[Any, Any, Any], door: Door) -> Present | Response
     """Who asks, or the 401."""
     token = bearer(request)
     if token is None:
-        return answers.unauthenticated(request, presented="authorization" in request.headers)
-    return await door.families.authenticate(token) or answers.unauthenticated(request, presented=True)
+        return answers.unauthenticated(presented="authorization" in request.headers)
+    return await door.families.authenticate(token) or answers.unauthenticated(presented=True)
 
 
 @get("/me")
@@ -90,9 +90,7 @@ async def me(request: Request[Any, Any, Any], door: Given) -> Response[Me] | Res
 
 
 @get("/sessions")
-async def sessions(
-    request: Request[Any, Any, Any], door: Given
-) -> Response[Sessions] | Response[Any]:
+async def sessions(request: Request[Any, Any, Any], door: Given) -> Response[Sessions] | Response[Any]:
     """Where am I signed in? Living sessions, newest first."""
     present = await who(request, door)
     if isinstance(present, Response):
@@ -115,7 +113,7 @@ async def end_session(
     stream = ids.from_text(family.PREFIX, family_id)
     held = await door.reader.get(stream) if stream else None
     if stream is None or held is None or held.family.subject != present.subject.id:
-        return answers.said(request, Problem(404, "session_not_found", "You have no session of this id."))
+        return answers.said(Problem(404, "session_not_found", "You have no session of this id."))
     await door.families.revoke(stream, "subject", "ended_by_user", visit(request))
     return Response(None, status_code=204, headers=dict(NO_STORE))
 
@@ -131,7 +129,7 @@ async def password(
     try:
         new = door.subjects.checked(data.new, present.subject.name)
     except WeakPassword as weak:
-        return answers.said(request, Problem(400, weak.weakness.reason.value, weak.weakness.text))
+        return answers.said(Problem(400, weak.weakness.reason.value, weak.weakness.text))
     issued = await door.families.change_password(present, data.current, new, visit(request))
     return answers.denied(request, issued) if isinstance(issued, Denied) else answers.tokens(request, issued)
 

@@ -1,5 +1,6 @@
 """From verdicts to answers: one table for refusals, one shape for tokens. Decides nothing."""
 
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -7,10 +8,12 @@ from litestar import Request, Response
 from litestar.datastructures import Cookie
 
 from api import cookies
+from api.problems import problem
 from core.families import Denied, Issued
-from core.family import Verdict
 from core.policy import SECOND
-from core.problem import Problem, rendered
+from core.problem import Problem
+from core.verdict import Verdict
+from edge import note
 from events import family, ids
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
@@ -22,7 +25,7 @@ class TokenAnswer(msgspec.Struct, omit_defaults=True):
     access_token: str
     expires_in: int
     family_id: str
-    token_type: str = "Bearer"
+    token_type: str = "Bearer"  # noqa: S105 - the scheme, no secret
     refresh_token: str | msgspec.UnsetType = msgspec.UNSET
     csrf_token: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -44,41 +47,36 @@ CSRF_FAILED = Problem(403, "csrf_failed", "The request does not prove that it co
 INVALID_TOKEN = Problem(401, "invalid_token", "The access token is missing, expired or not valid here.")
 
 
-def said(request: Request[Any, Any, Any], problem: Problem, headers: dict[str, str] | None = None) -> Response[bytes]:
-    """A problem as the answer; every 401 names the scheme (RFC 9110 §15.5.2)."""
-    path, request_id = request.scope["path"], request.scope["state"]["passage"].request_id
-    media, body = rendered(problem, path, request_id)
-    extra = {"WWW-Authenticate": "Bearer"} if problem.status == 401 else {}  # noqa: PLR2004
-    request.scope["state"]["log"]["code"] = problem.code
-    return Response(body, status_code=problem.status, media_type=media, headers=extra | dict(headers or {}))
+def said(refusal: Problem, headers: dict[str, str] | None = None) -> Response[Any]:
+    """A refusal as the answer; every 401 names the scheme (RFC 9110 §15.5.2)."""
+    scheme = {"WWW-Authenticate": "Bearer"} if refusal.status == HTTPStatus.UNAUTHORIZED else {}
+    return problem(refusal.status, refusal.code, refusal.detail, scheme | (headers or {}))
 
 
-def denied(request: Request[Any, Any, Any], verdict: Denied) -> Response[bytes]:
+def denied(request: Request[Any, Any, Any], verdict: Denied) -> Response[Any]:
     """The answer to a verdict without tokens. It clears no cookie: a retry may still be right."""
-    noted = request.scope["state"]["log"]
-    noted["verdict"] = verdict.verdict.value
+    note(request.scope, verdict=verdict.verdict.value)
     if verdict.family is not None:
-        noted["family"] = ids.to_text(family.PREFIX, verdict.family)
+        note(request.scope, family=ids.to_text(family.PREFIX, verdict.family))
     headers = {"Retry-After": str(verdict.retry_after)} if verdict.retry_after else {}
-    return said(request, REFUSALS[verdict.verdict], headers)
+    return said(REFUSALS[verdict.verdict], headers)
 
 
-def unauthenticated(request: Request[Any, Any, Any], *, presented: bool) -> Response[bytes]:
+def unauthenticated(*, presented: bool) -> Response[Any]:
     """401 of a Bearer route; no error attribute where no token was sent (RFC 6750 §3.1)."""
     challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
-    return said(request, INVALID_TOKEN, {"WWW-Authenticate": challenge})
+    return said(INVALID_TOKEN, {"WWW-Authenticate": challenge})
 
 
 def tokens(request: Request[Any, Any, Any], issued: Issued) -> Response[TokenAnswer]:
     """Tokens in the body, and the refresh token in cookies where the family is carried so."""
     state, answer = issued.family, issued.answer
-    noted = request.scope["state"]["log"]
-    noted["verdict"] = answer.verdict.value
-    noted["family"] = ids.to_text(family.PREFIX, state.id)
+    family_id = ids.to_text(family.PREFIX, state.id)
+    note(request.scope, verdict=answer.verdict.value, family=family_id)
     told = TokenAnswer(
         access_token=issued.access_token,
         expires_in=answer.expires_at - answer.issued_at,
-        family_id=noted["family"],
+        family_id=family_id,
     )
     kept: list[Cookie] = []
     if state.carriage == "cookie":

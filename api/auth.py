@@ -12,10 +12,10 @@ from api.door import Door, Given
 from api.visits import visit
 from core import origin
 from core.families import Denied, SignIn
-from core.family import Verdict
 from core.policy import DASHBOARD, WEB
 from core.problem import Problem
 from core.token import Token
+from core.verdict import Verdict
 
 MAX_TYPED = 1024
 """Characters of what people type: name, password, device."""
@@ -59,13 +59,15 @@ async def login(
     """Sign in with name and password; the answer holds an access token, and a refresh token in cookies or body."""
     client = door.clients.get(data.client_id)
     if client is None or data.client_id == DASHBOARD:
-        return answers.said(request, Problem(400, "unknown_client", "There is no client of this client_id for this route."))
+        return answers.said(Problem(400, "unknown_client", "There is no client of this client_id for this route."))
     if max(len(data.username), len(data.password), len(data.device)) > MAX_TYPED:
-        return answers.said(request, Problem(400, "invalid_request", f"username, password and device have at most {MAX_TYPED} characters."))
+        return answers.said(
+            Problem(400, "invalid_request", f"username, password and device have at most {MAX_TYPED} characters.")
+        )
     replaces = None
     if data.mode == "cookie":
         if _foreign(request, data.client_id, door):
-            return answers.said(request, CSRF_FAILED)
+            return answers.said(CSRF_FAILED)
         sent = cookies.values(request.scope["headers"], cookies.refresh_name(data.client_id))
         replaces = door.families.read_token(sent[0]) if len(sent) == 1 else None
     command = SignIn(data.username, data.password, data.client_id, data.mode, data.device, replaces)
@@ -93,17 +95,15 @@ async def csrf(
 ) -> Response[CsrfAnswer] | Response[Any]:
     """The CSRF token for the cookie, for a page on another host of the same site. Uses nothing up."""
     if _foreign(request, client_id, door):
-        return answers.said(request, CSRF_FAILED)
+        return answers.said(CSRF_FAILED)
     token = _cookie_token(request, client_id, door)
     if token is None:
-        return answers.said(request, REFUSALS[Verdict.UNKNOWN])
+        return answers.said(REFUSALS[Verdict.UNKNOWN])
     return Response(CsrfAnswer(door.families.csrf_token(token.family)), headers=dict(NO_STORE))
 
 
 @post("/logout", status_code=204)
-async def logout(
-    request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given
-) -> Response[None]:
+async def logout(request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given) -> Response[None]:
     """End the session of the token. Any genuine token of it will do, an old one too."""
     presented = _presented(request, data, door)
     if isinstance(presented, Response):
@@ -113,9 +113,7 @@ async def logout(
 
 
 @post("/logout-all", status_code=204)
-async def logout_all(
-    request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given
-) -> Response[None]:
+async def logout_all(request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given) -> Response[None]:
     """End all sessions of the user, on all devices."""
     presented = _presented(request, data, door)
     if isinstance(presented, Response):
@@ -124,24 +122,24 @@ async def logout_all(
     return _out(data.client_id, presented.carriage)
 
 
-def _presented(
-    request: Request[Any, Any, Any], data: RefreshRequest, door: Door
-) -> Presented | Response[Any]:
+def _presented(request: Request[Any, Any, Any], data: RefreshRequest, door: Door) -> Presented | Response[Any]:
     """The token and how it came, or the refusal. Garbage ends here, before any database."""
     in_cookie = cookies.values(request.scope["headers"], cookies.refresh_name(data.client_id))
     if data.refresh_token is not None:
         if in_cookie:
-            return answers.said(request, Problem(400, "invalid_request", "Send the refresh token in the cookie or in the body, not in both."))
+            return answers.said(
+                Problem(400, "invalid_request", "Send the refresh token in the cookie or in the body, not in both.")
+            )
         token = door.families.read_token(data.refresh_token)
-        return answers.said(request, REFUSALS[Verdict.UNKNOWN]) if token is None else Presented(token, data.client_id, "body")
+        return answers.said(REFUSALS[Verdict.UNKNOWN]) if token is None else Presented(token, data.client_id, "body")
     if _foreign(request, data.client_id, door):
-        return answers.said(request, CSRF_FAILED)
+        return answers.said(CSRF_FAILED)
     token = _cookie_token(request, data.client_id, door)
     if token is None:
-        return answers.said(request, REFUSALS[Verdict.UNKNOWN])
+        return answers.said(REFUSALS[Verdict.UNKNOWN])
     given = request.headers.getall("x-csrf-token", [])
     if len(given) != 1 or not door.families.csrf_matches(token.family, given[0]):
-        return answers.said(request, CSRF_FAILED)
+        return answers.said(CSRF_FAILED)
     return Presented(token, data.client_id, "cookie")
 
 
@@ -157,12 +155,15 @@ def _foreign(request: Request[Any, Any, Any], client: str, door: Door) -> bool:
     if client == WEB:
         allowed |= door.web_origins
     headers = request.headers
-    return origin.judge(headers.getall("sec-fetch-site", []), headers.getall("origin", []), door.own_origin, allowed) is not None
+    return (
+        origin.judge(headers.getall("sec-fetch-site", []), headers.getall("origin", []), door.own_origin, allowed)
+        is not None
+    )
 
 
 def _already_out(refusal: Response[Any], data: RefreshRequest) -> Response[Any]:
     """Signing out is idempotent: a token that is not in use here is as good as signed out."""
-    return _out(data.client_id, "body") if refusal.status_code == 401 else refusal  # noqa: PLR2004
+    return _out(data.client_id, "body") if refusal.status_code == 401 else refusal
 
 
 def _out(client: str, carriage: str) -> Response[Any]:

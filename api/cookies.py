@@ -1,13 +1,13 @@
 """The cookies of applications: names, reading without ambiguity, setting and clearing. Signs and stores nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 from litestar.datastructures import Cookie
 
 
 def refresh_name(client: str) -> str:
-    """`__Host-`: only this host, only over https (localhost excepted by browsers), whole path (RFC 6265bis §4.1.3.2)."""
+    """`__Host-`: this host only, over https only (browsers except localhost), every path (RFC 6265bis §4.1.3.2)."""
     return f"__Host-refresh-{client}"
 
 
@@ -16,7 +16,7 @@ def csrf_name(client: str) -> str:
     return f"__Host-csrf-{client}"
 
 
-def values(headers: Sequence[tuple[bytes, bytes]], name: str) -> list[str]:
+def values(headers: Iterable[tuple[bytes, bytes]], name: str) -> list[str]:
     """Every value sent under exactly this name. More than one is an attack or a mistake: refuse, never choose."""
     found = []
     wanted = name.encode()
@@ -41,6 +41,4 @@ def cleared(client: str) -> list[Cookie]:
 
 def _cookie(name: str, value: str, max_age: int, *, readable: bool = False) -> Cookie:
     strict: Literal["strict"] = "strict"
-    return Cookie(
-        key=name, value=value, path="/", secure=True, httponly=not readable, samesite=strict, max_age=max_age
-    )
+    return Cookie(key=name, value=value, path="/", secure=True, httponly=not readable, samesite=strict, max_age=max_age)

@@ -1,7 +1,7 @@
 """What the routes of this door work with, in one value that the wiring provides."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation

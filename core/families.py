@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core import access, family, origin, subject, token
+from core import access, beginning, ending, family, origin, subject, token
 from core.access import AccessClaims
-from core.family import Answer, Begin, Refresh, Tags, TagsFor, Verdict
+from core.beginning import Begin
+from core.family import Refresh
 from core.keys import Keys
 from core.limits import Limits
 from core.master import MasterKeys
@@ -18,6 +19,7 @@ from core.passwords import Hasher
 from core.policy import Policy
 from core.presence import Presence
 from core.token import Token
+from core.verdict import HOLDER, Answer, Tags, TagsFor, Verdict
 from events import family as past
 from events import ids
 from events.decision import Decide, Origin, Streams
@@ -155,7 +157,7 @@ class Families:
             return Denied(Verdict.INVALID)
         nonce = secrets.token_bytes(token.NONCE_BYTES)
         begin = self._begin(owner, command, visit, nonce)
-        answer = await tools.ledger.submit(family.begin_needs(begin), family.begin(begin), visit.origin, visit.arrived)
+        answer = await tools.ledger.submit(beginning.needs(begin), beginning.begin(begin), visit.origin, visit.arrived)
         if answer.verdict is not Verdict.BEGUN:
             return Denied(answer.verdict)
         tools.limits.logged_in(visit.presence.network, name)
@@ -179,28 +181,25 @@ class Families:
 
     async def sign_out(self, presented: Token, visit: Visit) -> Answer:
         """End the family of any genuine token of it, old or new; no alarm. Idempotent."""
-        decide = family.revoke(presented.family, family.HOLDER, "logout", nonce=presented.nonce_hash)
+        decide = ending.revoke(presented.family, HOLDER, "logout", nonce=presented.nonce_hash)
         return await self._submit_for(presented.family, decide, visit)
 
     async def sign_out_everywhere(self, presented: Token, visit: Visit) -> Answer:
         """End all families of the holder of a token whose family lives. Idempotent."""
-        decide = family.revoke_all_by(presented.family, presented.nonce_hash, "logout_all")
+        decide = ending.revoke_all_by(presented.family, presented.nonce_hash, "logout_all")
         return await self._submit_for(presented.family, decide, visit)
 
     async def revoke(
         self, stream: bytes, actor: str, reason: str, visit: Visit | None = None, *, note: str = "", ticket: str = ""
     ) -> Answer:
         """Staff, a user or the command line ends one family. Idempotent."""
-        return await self._submit_for(stream, family.revoke(stream, actor, reason, note, ticket), visit)
+        return await self._submit_for(stream, ending.revoke(stream, actor, reason, note, ticket), visit)
 
     async def authenticate(self, bearer: str) -> Present | None:
         """Who presents an access token: signature and claims, then family and subject as committed now."""
         tools = self._tools
         terms = tools.terms
-        ttl = max(terms.defaults.access_ttl, access.MAX_TTL)
-        claims = access.verify(
-            bearer, tools.keys.ring, issuer=terms.issuer, audience=terms.audience, now=tools.wall(), max_ttl=ttl
-        )
+        claims = access.verify(bearer, tools.keys.ring, issuer=terms.issuer, audience=terms.audience, now=tools.wall())
         if not isinstance(claims, AccessClaims):
             return None
         held = await tools.families.get(ids.parse(past.PREFIX, claims.sid))
@@ -209,7 +208,7 @@ class Families:
         return Present(claims, held.family, held.subject)
 
     async def change_password(self, present: Present, current: str, new: str, visit: Visit) -> Issued | Denied:
-        """A new password: every family of the user ends, and a new one begins. The new one was checked by the caller."""
+        """Every family of the user ends, and a new one begins. The caller has checked that the new password may be one."""
         tools, owner = self._tools, present.subject
         throttled = tools.limits.login(visit.presence.network, owner.name)
         if throttled is not None:
@@ -223,7 +222,7 @@ class Families:
         nonce = secrets.token_bytes(token.NONCE_BYTES)
         begin = self._begin(owner, command, visit, nonce)._replace(replaces=was.id)
         decide = subject.change_password(begin, hashed)
-        answer = await tools.ledger.submit(family.begin_needs(begin), decide, visit.origin, visit.arrived)
+        answer = await tools.ledger.submit(beginning.needs(begin), decide, visit.origin, visit.arrived)
         if answer.verdict is not Verdict.BEGUN:
             return Denied(answer.verdict)
         tools.limits.logged_in(visit.presence.network, owner.name)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import structlog
 
-from core import family
+from core import ending
 from core.policy import Policy
 from events import log, upkeep
 from events.decision import Streams
@@ -62,7 +62,7 @@ class Sweeper:
 
     async def _expire(self, stream: bytes) -> int:
         count: int = await self._ledger.submit(
-            Streams(families=frozenset((stream,))), family.expire(stream, self._defaults)
+            Streams(families=frozenset((stream,))), ending.expire(stream, self._defaults)
         )
         return count
 

@@ -7,6 +7,9 @@ from events.client import OBSERVE, Client
 SECOND = 1_000_000
 """Ledger time is in microseconds."""
 
+MAX_ACCESS_TTL = 3600
+"""Seconds; a longer one would outlive what our verifier and the retiring of signing keys allow for."""
+
 MAX_LIVING = 100
 """Living families of one subject, over all clients."""
 
@@ -32,7 +35,7 @@ def of(client: Client, defaults: Policy) -> Policy:
 
     A leeway is never more than a tenth of the access token's lifetime.
     """
-    access_ttl = client.access_ttl or defaults.access_ttl
+    access_ttl = min(client.access_ttl or defaults.access_ttl, MAX_ACCESS_TTL)
     leeway = defaults.leeway if client.leeway < 0 else client.leeway
     return Policy(
         access_ttl=access_ttl,

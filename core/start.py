@@ -62,8 +62,8 @@ def unknown_keys(master: MasterKeys, known: Mapping[int, str]) -> dict[int, str]
         check = master.check_value(number) or ""
         if number in known and known[number] != check:
             raise StartError(
-                f"Master key {number} is not the key {number} that this ledger was begun with: set LEDGER_MASTER_KEY to "
-                "that one, or give a new key a number of its own and put it first."
+                f"Master key {number} is not the key {number} that this ledger was begun with: set LEDGER_MASTER_KEY "
+                "to that one, or give a new key a number of its own and put it first."
             )
         if number not in known:
             new[number] = check

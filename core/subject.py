@@ -4,9 +4,10 @@ import unicodedata
 from enum import StrEnum
 from typing import NamedTuple
 
-from core import family
-from core.family import STAFF_ROLES, Begin
+from core import beginning, ending
+from core.beginning import Begin
 from core.policy import SECOND
+from core.verdict import HOLDER, POLICY, STAFF_ROLES, SYSTEM, Answer, Verdict
 from events import client as clients
 from events import ids, subject
 from events.decision import Change, Decide, Decision, Moment, Need, States, Streams
@@ -90,14 +91,14 @@ def fail(stream: bytes, client: str, network_tag: str) -> Decide:
             Change(
                 stream,
                 subject.SubjectLoginFailed(
-                    actor=family.HOLDER, subject=name, client=client, failures=failures, network_tag=network_tag
+                    actor=HOLDER, subject=name, client=client, failures=failures, network_tag=network_tag
                 ),
             )
         ]
         wait = block_after(failures)
         if wait:
             until = moment.now + wait * SECOND
-            blocked = subject.SubjectLoginBlocked(actor=family.POLICY, subject=name, client=client, until=until)
+            blocked = subject.SubjectLoginBlocked(actor=POLICY, subject=name, client=client, until=until)
             changes.append(Change(stream, blocked))
         return Decision(Outcome.DONE, tuple(changes))
 
@@ -120,7 +121,7 @@ def set_password(stream: bytes, password: str, actor: str) -> Decide:
             return owner
         if owner is None:
             return Decision(Outcome.UNKNOWN)
-        ended = family.revocations(states.living_of(stream), actor, "password_changed")
+        ended = ending.revocations(states.living_of(stream), actor, "password_changed")
         return Decision(Outcome.DONE, (_password(owner, password, "set", actor), *ended))
 
     return decide
@@ -135,7 +136,7 @@ def rehash(stream: bytes, password: str, verified: int) -> Decide:
             return owner
         if owner is None or owner.password_version != verified:
             return Decision(Outcome.STALE)
-        return Decision(Outcome.DONE, (_password(owner, password, "upgraded", family.SYSTEM),))
+        return Decision(Outcome.DONE, (_password(owner, password, "upgraded", SYSTEM),))
 
     return decide
 
@@ -144,15 +145,15 @@ def change_password(begin: Begin, password: str) -> Decide:
     """The user changes the password: all families end, and a new one begins, whose tokens are the answer."""
 
     def decide(states: States, moment: Moment) -> Decision | Need:
-        lacking = states.lacking(family.begin_needs(begin))
+        lacking = states.lacking(beginning.needs(begin))
         if lacking is not None:
             return Need(lacking)
         owner, app = states.subject(begin.subject), states.client(clients.stream_of(begin.client))
-        if owner is None or app is None or not family.may_begin(begin, owner, app):
-            return Decision(family.Answer(family.Verdict.INVALID))
+        if owner is None or app is None or not beginning.may_begin(begin, owner, app):
+            return Decision(Answer(Verdict.INVALID))
         living = states.living_of(owner.id)
-        begun = family.begin_alone(begin, owner, app, living, moment)
-        changed = _password(owner, password, "changed", family.HOLDER)
+        begun = beginning.begin_alone(begin, owner, app, living, moment)
+        changed = _password(owner, password, "changed", HOLDER)
         return Decision(begun.verdict, (changed, *begun.changes))
 
     return decide
@@ -184,7 +185,7 @@ def disable(stream: bytes, reason: str, actor: str) -> Decide:
             return owner
         if owner is None:
             return Decision(Outcome.UNKNOWN)
-        ended = family.revocations(states.living_of(stream), actor, "subject_disabled")
+        ended = ending.revocations(states.living_of(stream), actor, "subject_disabled")
         if not owner.enabled:
             return Decision(Outcome.UNCHANGED, ended)
         name = ids.to_text(subject.PREFIX, stream)
@@ -212,7 +213,7 @@ def enable(stream: bytes, actor: str) -> Decide:
 
 
 def _owner(states: States, stream: bytes, *, living: bool = False) -> Subject | None | Need:
-    wanted = Streams(subjects=frozenset((stream,)), living_of=frozenset((stream,) if living else ()))
+    wanted = Streams(subjects=frozenset((stream,)), living_of=frozenset({stream} if living else ()))
     lacking = states.lacking(wanted)
     return Need(lacking) if lacking is not None else states.subject(stream)
 

@@ -5,10 +5,10 @@ import time
 from dataclasses import dataclass
 
 from core import password, subject
-from core.family import STAFF_ROLES
 from core.password import Banned, Weakness
 from core.passwords import Hasher
 from core.subject import Outcome, Register
+from core.verdict import STAFF_ROLES
 from events import ids
 from events.decision import Decide, Origin, Streams
 from events.ledger import Ledger

@@ -9,5 +9,6 @@ from events.client import Client
 
 async def read_clients(engine: AsyncEngine) -> list[Client]:
     """Every client. Raises Unavailable."""
+    query = select(schema.clients).order_by(schema.clients.c.client)
     async with reads.snapshot(engine) as connection:
-        return [Client(*row) for row in await connection.execute(select(schema.clients).order_by(schema.clients.c.client))]
+        return [Client(*row) for row in await connection.execute(query)]

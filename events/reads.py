@@ -1,4 +1,4 @@
-"""Reading beside the writer: one engine of readers, and group reads that answer many waiting callers with one SELECT."""
+"""Reading beside the writer: snapshots, and group reads that answer many waiting callers with one SELECT."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping

@@ -1,7 +1,7 @@
 """What the tests share: real SQLite files, the real ledger over them, the real service behind an HTTP client."""
 
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -80,7 +80,7 @@ MakeSettings = Callable[..., Settings]
 
 
 @pytest.fixture
-def make_settings(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeSettings]:
+def make_settings(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSettings:
     """Settings over this test's database; pass what differs by field name."""
 
     def make(**changes: object) -> Settings:
@@ -92,7 +92,7 @@ def make_settings(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         }
         return Settings.model_validate(given | changes)
 
-    yield make
+    return make
 
 
 @asynccontextmanager
@@ -116,7 +116,7 @@ async def service(make_settings: MakeSettings) -> AsyncIterator[app.Service]:
 @asynccontextmanager
 async def visiting(service: app.Service, **options: object) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client whose requests go through the edge, as a server would send them."""
-    transport = httpx.ASGITransport(app.create_app(service), client=("203.0.113.7", 50000))  # type: ignore[arg-type]
+    transport = httpx.ASGITransport(app.create_app(service), client=("203.0.113.7", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="https://ledger.test", **options) as client:  # type: ignore[arg-type]
         yield client
 

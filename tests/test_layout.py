@@ -29,7 +29,13 @@ PURE = {
         f"events.{name}"
         for name in "ids fact private decision family subject client key log merkle checkpoint catalogue".split()
     ),
-    *(f"core.{name}" for name in "family subject client key origin address policy token presence".split()),
+    *(
+        f"core.{name}"
+        for name in (
+            "verdict family beginning ending subject client key log origin address policy token presence problem header "
+            "body password"
+        ).split()
+    ),
 }
 IMPURE = set(
     "aiosqlite alembic asyncio litestar os random secrets settings socket sqlite3 sqlalchemy structlog time".split()

@@ -19,8 +19,9 @@ def upgrade() -> None:
     sqlite = op.get_bind().dialect.name == "sqlite"
     for statement in SQLITE_TRIGGERS if sqlite else ():
         op.get_bind().exec_driver_sql(statement)
+    no_bytes = "x''" if sqlite else "''"
     op.get_bind().exec_driver_sql(
-        "INSERT INTO head (id, size, frontier, last_at, key_checks) VALUES (1, 0, " + ("x''" if sqlite else "''") + ", 0, '{}')"
+        f"INSERT INTO head (id, size, frontier, last_at, key_checks) VALUES (1, 0, {no_bytes}, 0, '{{}}')"
     )
 
 

@@ -1,0 +1,161 @@
+"""The rules of a family's beginning: who may, what it replaces, which ones are too many. Pure; ids are given."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from core import policy
+from core.ending import revocation
+from core.policy import SECOND, Policy
+from core.verdict import HOLDER, POLICY, STAFF_ROLES, Answer, TagsFor, Verdict, access_expiry
+from events import client, family, ids, subject
+from events.client import Client
+from events.decision import Change, Decide, Decision, Moment, Need, States, Streams
+from events.fact import Fact
+from events.family import Family
+from events.private import Account
+from events.subject import Subject
+
+
+class Begin(NamedTuple):
+    """Begin a family for somebody whose password was verified."""
+
+    family: bytes
+    subject: bytes
+    client: str
+    carriage: str
+    nonce: str
+    key: int
+    jti: str
+    tags: TagsFor
+    defaults: Policy
+    password_version: int
+    """Of the hash that was verified; it must still be current."""
+    amr: str = "pwd"
+    scope: str = ""
+    device: str = ""
+    replaces: bytes | None = None
+
+
+def begin(command: Begin) -> Decide:
+    """Begin a family, ending those that it replaces or that are too many."""
+
+    def decide(states: States, moment: Moment) -> Decision | Need:
+        wanted = needs(command)
+        lacking = states.lacking(wanted)
+        if lacking is not None:
+            return Need(lacking)
+        owner = states.subject(command.subject)
+        app = states.client(client.stream_of(command.client))
+        if owner is None or app is None or not may_begin(command, owner, app):
+            return Decision(Answer(Verdict.INVALID))
+        network = command.tags(command.key, owner.id).network
+        if moment.now < owner.blocked_until and network not in owner.networks.split():
+            return Decision(Answer(Verdict.BLOCKED))
+        replaced = _replaced(states, command)
+        limit = policy.of(app, command.defaults).family_limit
+        staying = [one for one in states.living_of(owner.id) if replaced is None or one.id != replaced.id]
+        gone = [revocation(one, POLICY, "limit") for one in surplus(staying, command, limit)]
+        if replaced is not None:
+            gone.append(revocation(replaced, HOLDER, "replaced"))
+        changes = [*(Change(owner.id, fact) for fact in _sign_in(owner, command, network)), *gone]
+        return _begun(command, owner, app, replaced, changes, moment, ended=len(gone))
+
+    return decide
+
+
+def needs(command: Begin) -> Streams:
+    """What beginning a family has to see."""
+    return Streams(
+        families=frozenset(f for f in (command.family, command.replaces) if f),
+        subjects=frozenset((command.subject,)),
+        clients=frozenset((client.stream_of(command.client),)),
+        living_of=frozenset((command.subject,)),
+    )
+
+
+def may_begin(command: Begin, owner: Subject, app: Client) -> bool:
+    """The subject and the client work, the verified password is still the current one, and staff pages want staff."""
+    if not owner.enabled or not app.enabled or owner.password_version != command.password_version:
+        return False
+    return command.client != policy.DASHBOARD or bool(owner.role_set & STAFF_ROLES)
+
+
+def _sign_in(owner: Subject, command: Begin, network: str) -> list[Fact]:
+    if not owner.failures and not owner.blocked_until and network in owner.networks.split()[:1]:
+        return []
+    name = ids.to_text(subject.PREFIX, owner.id)
+    return [subject.SubjectLoginSucceeded(actor=HOLDER, subject=name, client=command.client, network_tag=network)]
+
+
+def _replaced(states: States, command: Begin) -> Family | None:
+    """A live family of the same browser and client ends with a new sign-in, whoever it belonged to."""
+    if command.replaces is None:
+        return None
+    state = states.family(command.replaces)
+    same = state is not None and state.living and state.client == command.client
+    return state if same else None
+
+
+def _begun(
+    command: Begin,
+    owner: Subject,
+    app: Client,
+    replaced: Family | None,
+    changes: list[Change],
+    moment: Moment,
+    ended: int = 0,
+) -> Decision:
+    applied = policy.of(app, command.defaults)
+    issued, account = _issuance(command, owner, applied, replaced, moment)
+    after = family.begin(command.family, moment.now, issued, account or Account())
+    answer = Answer(Verdict.BEGUN, after, "", command.jti, moment.wall // SECOND, issued.exp, owner.roles, ended=ended)
+    return Decision(answer, (*changes, Change(command.family, issued, account)))
+
+
+def begin_alone(command: Begin, owner: Subject, app: Client, living: tuple[Family, ...], moment: Moment) -> Decision:
+    """Begin a family and end all others of the subject with it; what changed is added by the caller."""
+    changes = [
+        revocation(one, HOLDER, "replaced" if one.id == command.replaces else "password_changed") for one in living
+    ]
+    replaced = next((one for one in living if one.id == command.replaces), None)
+    return _begun(command, owner, app, replaced, changes, moment, ended=len(living))
+
+
+def _issuance(
+    command: Begin, owner: Subject, applied: Policy, replaced: Family | None, moment: Moment
+) -> tuple[family.TokenIssued, Account | None]:
+    ends_at = moment.now + applied.absolute_ttl * SECOND
+    tags = command.tags(command.key, command.family)
+    issued = family.TokenIssued(
+        actor=HOLDER,
+        subject=ids.to_text(subject.PREFIX, owner.id),
+        client=command.client,
+        key=command.key,
+        nonce=command.nonce,
+        carriage=command.carriage,
+        jti=command.jti,
+        exp=access_expiry(moment, applied, ends_at),
+        idle_until=min(moment.now + applied.idle_ttl * SECOND, ends_at),
+        ends_at=ends_at,
+        auth_time=moment.wall // SECOND,
+        amr=command.amr,
+        scope=command.scope,
+        device_tag=tags.device,
+        network_tag=tags.network,
+        replaces=ids.to_text(family.PREFIX, replaced.id) if replaced else "",
+    )
+    return issued, Account(device=command.device) if command.device else None
+
+
+def surplus(living: Iterable[Family], command: Begin, limit: int) -> list[Family]:
+    """Which families must go so that one more keeps the limits: first a never-refreshed one of the same device."""
+
+    def order(one: Family) -> tuple[bool, int]:
+        unused = one.generation == 1 and command.tags(one.key, one.id).device == one.device_tag
+        return not unused, one.rotated_at
+
+    everyone = sorted(living, key=order)
+    of_client = [one for one in everyone if one.client == command.client]
+    gone = of_client[: max(0, len(of_client) + 1 - limit)]
+    rest = [one for one in everyone if one not in gone]
+    return gone + rest[: max(0, len(rest) + 1 - policy.MAX_LIVING)]
