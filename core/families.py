@@ -18,11 +18,13 @@ from core.master import MasterKeys
 from core.passwords import Hasher
 from core.policy import Policy
 from core.presence import Presence
+from core.ring import SigningKey
 from core.token import Token
 from core.verdict import HOLDER, Answer, Tags, TagsFor, Verdict
 from events import family as past
 from events import ids
-from events.decision import Decide, Origin, Streams
+from events.client import stream_of as client_stream
+from events.decision import Decide, Decision, Moment, Origin, Streams
 from events.families import FamilyReader, Held
 from events.ledger import Ledger
 from events.private import Context
@@ -94,6 +96,14 @@ class Denied(NamedTuple):
     reason: str = ""
 
 
+class Look(NamedTuple):
+    """What using a token would come to; `current` where it could be used."""
+
+    verdict: Verdict
+    family: past.Family | None = None
+    owner: Subject | None = None
+
+
 class Present(NamedTuple):
     """Somebody whose access token is good and whose family lives, as committed just now."""
 
@@ -152,11 +162,14 @@ class Families:
         if owner is None:
             await tools.hasher.verify_nobody(command.password)
             return Denied(Verdict.INVALID)
-        if not await tools.hasher.verify(owner.password, command.password):
+        blocked = self._is_blocked(owner, visit)
+        if not await tools.hasher.verify(owner.password, command.password) or blocked or not owner.enabled:
+            # A right password that may not be used here is no quicker or slower than a wrong one: no commit either way.
             self._note_failure(owner, command, visit)
-            return Denied(Verdict.INVALID)
+            return Denied(Verdict.BLOCKED if blocked else Verdict.INVALID)
         nonce = secrets.token_bytes(token.NONCE_BYTES)
         begin = self._begin(owner, command, visit, nonce)
+        signing = tools.keys.signing
         answer = await tools.ledger.submit(beginning.needs(begin), beginning.begin(begin), visit.origin, visit.arrived)
         if answer.verdict is not Verdict.BEGUN:
             return Denied(answer.verdict)
@@ -164,7 +177,7 @@ class Families:
         tools.signed_in(name)
         if tools.hasher.needs_rehash(owner.password):
             self._in_background(self._rehash(owner, command.password))
-        return self._issued(answer, nonce)
+        return self._issued(answer, nonce, signing)
 
     async def refresh(self, presented: Token, client: str, carriage: str, visit: Visit) -> Issued | Denied:
         """Use a refresh token. Raises Unavailable; nothing is used up then."""
@@ -172,12 +185,28 @@ class Families:
         if throttled is not None:
             return Denied(Verdict.THROTTLED, throttled.retry_after, presented.family)
         command = self._refresh(presented, client, carriage, visit)
+        signing = self._tools.keys.signing  # who cannot sign must not use the token up
         ledger = self._tools.ledger
         answer = await ledger.submit(family.named(command), family.refresh(command), visit.origin, visit.arrived)
         self._count_omission(presented.family, answer)
         if answer.verdict in {Verdict.ROTATED, Verdict.RETRIED}:
-            return self._issued(answer, presented.nonce)
+            return self._issued(answer, presented.nonce, signing)
         return Denied(answer.verdict, 0, presented.family, answer.reason)
+
+    async def look(self, presented: Token, client: str, carriage: str, visit: Visit) -> Look:
+        """Judge a token by the same rule as a refresh, on what is read now; uses nothing up and writes nothing.
+
+        Only `current` may be relied on: this knows nothing of faults of the ledger, which lengthen the leeway.
+        """
+        tools = self._tools
+        states = await tools.families.seen(presented.family, client_stream(client))
+        now = int(tools.wall() * 1_000_000)
+        waited = max(0, int((time.monotonic() - visit.arrived) * 1_000_000))
+        rule = family.check(self._refresh(presented, client, carriage, visit))
+        decision = rule(states, Moment(now, now, now - waited, 0))
+        assert isinstance(decision, Decision)  # noqa: S101 - `seen` reads all that the rule names
+        answer: Answer = decision.verdict
+        return Look(answer.verdict, answer.family, states.subject(answer.family.subject) if answer.family else None)
 
     async def sign_out(self, presented: Token, visit: Visit) -> Answer:
         """End the family of any genuine token of it, old or new; no alarm. Idempotent."""
@@ -218,6 +247,7 @@ class Families:
         if not await tools.hasher.verify(owner.password, current):
             self._note_failure(owner, command, visit)
             return Denied(Verdict.INVALID)
+        signing = tools.keys.signing
         hashed = await tools.hasher.hash(new)
         nonce = secrets.token_bytes(token.NONCE_BYTES)
         begin = self._begin(owner, command, visit, nonce)._replace(replaces=was.id)
@@ -226,7 +256,7 @@ class Families:
         if answer.verdict is not Verdict.BEGUN:
             return Denied(answer.verdict)
         tools.limits.logged_in(visit.presence.network, owner.name)
-        return self._issued(answer, nonce)
+        return self._issued(answer, nonce, signing)
 
     async def close(self) -> None:
         """Wait for what runs behind answers that were given: counting of wrong passwords."""
@@ -284,7 +314,7 @@ class Families:
 
         return tags
 
-    def _issued(self, answer: Answer, nonce: bytes) -> Issued:
+    def _issued(self, answer: Answer, nonce: bytes, signing: SigningKey) -> Issued:
         """Sign, now that it is committed. If we crash here the client retries and gets the same successor."""
         tools, state = self._tools, answer.family
         assert state is not None  # noqa: S101 - the verdicts that come here have one
@@ -305,7 +335,13 @@ class Families:
         )
         successor = Token(state.key, state.id, nonce, state.generation)
         csrf = self.csrf_token(state.id) if state.carriage == "cookie" else ""
-        return Issued(answer, access.mint(tools.keys.signing, claims), token.mint(successor, mac_key), csrf)
+        return Issued(answer, access.mint(signing, claims), token.mint(successor, mac_key), csrf)
+
+    def _is_blocked(self, owner: Subject, visit: Visit) -> bool:
+        """Whether many wrong passwords make this network wait; the decision looks again."""
+        tools = self._tools
+        network = self._tags(visit.presence)(tools.master.current, owner.id).network
+        return tools.wall() * 1_000_000 < owner.blocked_until and network not in owner.networks.split()
 
     def _note_failure(self, owner: Subject, command: SignIn, visit: Visit) -> None:
         """Count a wrong password behind the answer, which waits for no commit and so tells nothing by its time."""

@@ -1,1 +1,1 @@
-"""The door for people: server-rendered pages over the same readers and use cases as the API."""
+"""The door for people: pages that show the past and end families. Server-rendered; decides nothing."""

@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from events import reads, schema
+from events import projections, reads, schema
+from events.client import Client
+from events.decision import State, States
 from events.family import Family
+from events.log import STREAM, Log
 from events.subject import Subject
 
 _WIDTH = len(schema.families.columns)
@@ -31,6 +34,11 @@ class FamilyReader:
         """One family and its subject; callers that ask together share one SELECT."""
         return await self._held.get(stream)
 
+    async def seen(self, stream: bytes, client: bytes) -> States:
+        """What a rule about a token has to see, all of one moment: the family, its subject, a client, the log."""
+        async with reads.snapshot(self._engine) as connection:
+            return await connection.run_sync(_seen, stream, client)
+
     async def of_subject(self, subject: bytes, limit: int = 200) -> list[Family]:
         """The subject's families, newest first, ended ones too."""
         table = schema.families
@@ -52,6 +60,21 @@ class FamilyReader:
         async with reads.snapshot(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         return {row[0]: _held(tuple(row)) for row in rows}
+
+
+def _seen(connection: Connection, stream: bytes, client: bytes) -> States:
+    families = projections.load(connection, Family, (stream,))
+    owners = {one.subject for one in families}
+    found: list[State] = [
+        *families,
+        *projections.load(connection, Subject, owners),
+        *projections.load(connection, Client, (client,)),
+        *projections.load(connection, Log, (STREAM,)),
+    ]
+    states = States()
+    states.by_stream.update(dict.fromkeys((stream, client, STREAM, *owners)))
+    states.by_stream.update((one.id, one) for one in found)
+    return states
 
 
 def _held(row: tuple[object, ...]) -> Held:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import catalogue, private, reads, schema
 from events.fact import Fact
+from events.family import TokenRotated
 from events.private import Account, Context
 
 _E, _P = schema.events.c, schema.event_private
@@ -64,6 +65,12 @@ class HistoryReader:
         """The end of one thing's story, oldest first."""
         query = _events().where(_E.stream == stream).order_by(_E.version.desc()).limit(limit)
         return (await self._read(query))[::-1]
+
+    async def rotation(self, stream: bytes, generation: int) -> Event | None:
+        """The rotation that brought a family to a generation (from 2): rotations are dense, so it is found by count."""
+        rotations = _events().where(_E.stream == stream, _E.type == TokenRotated.CODE).order_by(_E.version)
+        found = await self._read(rotations.offset(generation - 2).limit(1))
+        return found[0] if found else None
 
     async def _read(self, query: Select[Any]) -> list[Event]:
         async with reads.snapshot(self._engine) as connection:

@@ -1,0 +1,24 @@
+"""Why staff end a family: the codes they choose from, what a ticket looks like, and how a note is kept. Pure."""
+
+import re
+from typing import Final
+
+STAFF_REASONS: Final = {
+    "stolen_token": "Stolen token or device",
+    "suspicious": "Suspicious activity",
+    "lost_device": "Lost device",
+    "user_request": "The user asked for it",
+    "left": "The user left the organisation",
+    "maintenance": "Maintenance or test",
+}
+"""Code, as events hold it, and the words for people."""
+
+TICKET: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
+MAX_NOTE: Final = 500
+"""Characters."""
+
+
+def cleaned_note(text: str) -> str:
+    """A note as it is kept: one space for each run of whitespace, nothing unprintable (controls, bidi), cut."""
+    words = ("".join(c for c in word if c.isprintable()) for word in text.split())
+    return " ".join(word for word in words if word)[:MAX_NOTE]
