@@ -18,10 +18,10 @@ from core.checkpointing import Checkpointing
 from core.clients import Clients
 from core.families import Families, Terms, Tools
 from core.jobs import ContextExpiry, Job, Sweeper, every
-from core.keys import KeyPolicy, Keys
+from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.limits import Limits
 from core.master import MasterKeys
-from core.passwords import Hasher, load_banned
+from core.passwords import Busy, Hasher, load_banned
 from core.policy import Policy
 from core.presence import warm_up
 from core.start import StartError
@@ -171,7 +171,7 @@ def create_app(service: Service) -> Edge:
         logging_config=None,
         debug=False,
     )
-    config = EdgeConfig(settings.public_url, settings.trusted_proxies, unavailable=(Unavailable,))
+    config = EdgeConfig(settings.public_url, settings.trusted_proxies, unavailable=(Unavailable, Busy, KeyUnavailable))
     return Edge(inner, config)
 
 

@@ -8,8 +8,9 @@ from litestar import Request, Response, Router, delete, get, post
 from litestar.params import FromPath, JSONBody
 
 from api import answers
-from api.answers import NO_STORE, TokenAnswer
+from api.answers import CSRF_FAILED, NO_STORE, TokenAnswer
 from api.door import Door, Given
+from api.presented import is_foreign
 from api.visits import visit
 from core.families import Denied, Present
 from core.problem import Problem
@@ -126,6 +127,8 @@ async def password(
     present = await who(request, door)
     if isinstance(present, Response):
         return present
+    if present.family.carriage == "cookie" and is_foreign(request, present.family.client, door):
+        return answers.said(CSRF_FAILED)  # the answer sets cookies
     try:
         new = door.subjects.checked(data.new, present.subject.name)
     except WeakPassword as weak:

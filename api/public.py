@@ -5,7 +5,9 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Response, Router, get
 
+from api import answers
 from api.door import Given
+from core.problem import UNAVAILABLE
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Session Ledger</title>
@@ -45,11 +47,11 @@ async def live() -> Health:
 
 
 @get("/health/ready")
-async def ready(door: Given) -> Response[Health]:
+async def ready(door: Given) -> Response[Health] | Response[Any]:
     """The ledger can commit: a batch without commands just did."""
     if await door.ready():
         return Response(Health("ready"))
-    return Response(Health("unavailable"), status_code=503, headers={"Retry-After": "1"})
+    return answers.said(UNAVAILABLE, dict(UNAVAILABLE.headers))
 
 
 @get("/", media_type=MediaType.HTML)

@@ -237,7 +237,7 @@ class Families:
         return Present(claims, held.family, held.subject)
 
     async def change_password(self, present: Present, current: str, new: str, visit: Visit) -> Issued | Denied:
-        """Every family of the user ends, and a new one begins. The caller has checked that the new password may be one."""
+        """Every family of the user ends, a new one begins. The caller has checked that the new password may be one."""
         tools, owner = self._tools, present.subject
         throttled = tools.limits.login(visit.presence.network, owner.name)
         if throttled is not None:

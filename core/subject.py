@@ -152,6 +152,9 @@ def change_password(begin: Begin, password: str) -> Decide:
         if owner is None or app is None or not beginning.may_begin(begin, owner, app):
             return Decision(Answer(Verdict.INVALID))
         living = states.living_of(owner.id)
+        if begin.replaces not in {one.id for one in living}:
+            # It was ended after the request was let in: who signed it out must not see it come back as a new one.
+            return Decision(Answer(Verdict.REVOKED))
         begun = beginning.begin_alone(begin, owner, app, living, moment)
         changed = _password(owner, password, "changed", HOLDER)
         return Decision(begun.verdict, (changed, *begun.changes))

@@ -1,0 +1,72 @@
+"""How a refresh token came: in the cookie, with origin and CSRF proof, or in the body. Reads no database."""
+
+from typing import Any, NamedTuple
+
+from litestar import Request
+
+from api import cookies
+from api.answers import CSRF_FAILED, REFUSALS
+from api.door import Door
+from core import origin
+from core.policy import DASHBOARD, WEB
+from core.problem import Problem
+from core.token import Token
+from core.verdict import Verdict
+
+UNKNOWN_CLIENT = Problem(400, "unknown_client", "There is no client of this client_id for this route.")
+BOTH_WAYS = Problem(400, "invalid_request", "Send the refresh token in the cookie or in the body, not in both.")
+NO_TOKEN = REFUSALS[Verdict.UNKNOWN]
+AMBIGUOUS = Problem(401, "token_unknown", "The cookie of the refresh token comes more than once: none of them counts.")
+
+
+class Presented(NamedTuple):
+    """A genuine refresh token and how it came."""
+
+    token: Token
+    client: str
+    carriage: str
+
+
+def known(client: str, door: Door) -> bool:
+    """Whether /auth serves this client. The dashboard serves its own families itself."""
+    return client != DASHBOARD and door.clients.get(client) is not None
+
+
+def presented(request: Request[Any, Any, Any], in_body: str | None, client: str, door: Door) -> Presented | Problem:
+    """The token and how it came, or the refusal. Garbage ends here."""
+    if not known(client, door):
+        return UNKNOWN_CLIENT
+    if in_body is not None:
+        if cookies.values(request.scope["headers"], cookies.refresh_name(client)):
+            return BOTH_WAYS
+        token = door.families.read_token(in_body)
+        return NO_TOKEN if token is None else Presented(token, client, "body")
+    found = in_cookie(request, client, door)
+    if isinstance(found, Problem):
+        return found
+    given = request.headers.getall("x-csrf-token", [])
+    if len(given) != 1 or not door.families.csrf_matches(found.family, given[0]):
+        return CSRF_FAILED
+    return Presented(found, client, "cookie")
+
+
+def in_cookie(request: Request[Any, Any, Any], client: str, door: Door) -> Token | Problem:
+    """The token in the client's cookie, from a page that may send it."""
+    if not known(client, door):
+        return UNKNOWN_CLIENT
+    if is_foreign(request, client, door):
+        return CSRF_FAILED
+    sent = cookies.values(request.scope["headers"], cookies.refresh_name(client))
+    if len(sent) > 1:
+        return AMBIGUOUS
+    return (door.families.read_token(sent[0]) if sent else None) or NO_TOKEN
+
+
+def is_foreign(request: Request[Any, Any, Any], client: str, door: Door) -> bool:
+    """Whether the request does not come from a page that may use this client's cookies."""
+    state = door.clients.get(client)
+    allowed = frozenset(state.origins.split()) if state else frozenset()
+    if client == WEB:
+        allowed |= door.web_origins
+    sites, origins = (request.headers.getall(name, []) for name in ("sec-fetch-site", "origin"))
+    return origin.judge(sites, origins, door.own_origin, allowed) is not None
