@@ -27,6 +27,9 @@ class Shape:
 
     def announced(self, fields: Mapping[bytes, bytes]) -> Problem | None:
         """What the headers alone say against the body."""
+        if b"transfer-encoding" in fields:
+            # A server that sees both framings has to drop one, and another reader may have dropped the other.
+            return Problem(411, "length_required", "The body must come with its Content-Length.")
         length = fields.get(b"content-length", b"0")
         if not length.isdigit():
             return invalid("Content-Length is no number.")

@@ -172,8 +172,8 @@ def test_attack_03_a_token_of_another_key_of_the_ring_does_not_pass_under_this_k
         ["a"],
         {"a": 1},
         "unknown",
-        PAIRS["EdDSA"].kid + "\n",
-        PAIRS["EdDSA"].kid.lower(),
+        pytest.param(PAIRS["EdDSA"].kid + "\n", id="ours-and-a-newline"),
+        pytest.param(PAIRS["EdDSA"].kid.lower(), id="ours-in-lower-case"),
     ],
 )
 def test_attack_04_only_a_kid_of_the_ring_finds_a_key(kid: Any) -> None:

@@ -368,10 +368,17 @@ async def test_a_chunked_body_is_counted_while_it_comes_39() -> None:
         sent.append(dict(message))
 
     scope = {"type": "http", "method": "POST", "path": "/auth/echo", "query_string": b"", "client": None}
-    await app(scope | {"headers": [(b"transfer-encoding", b"chunked")]}, receive, send)
+    await app(scope | {"headers": []}, receive, send)
 
     assert sent[0]["status"] == 413
     assert read == 17
+
+
+async def test_attack_40_a_body_in_chunks_is_refused_before_it_is_read() -> None:
+    both = [(b"transfer-encoding", b"chunked"), (b"content-length", b"2"), (b"content-type", b"application/json")]
+    sent = await raw(served(), part(b"{}"), headers=both)
+
+    assert sent[0]["status"] == 411
 
 
 async def test_an_announced_length_that_lies_is_not_believed() -> None:
