@@ -15,7 +15,7 @@ MAX_WAIT = 2.0
 """Seconds that the oldest command may have waited before new ones are turned away."""
 
 
-class Unavailable(Exception):  # noqa: N818 - it is the field's word for 503
+class Unavailable(Exception):
     """The ledger cannot commit now. Nothing is known to be wrong with what was asked; try again shortly."""
 
 
@@ -77,7 +77,7 @@ class Ledger:
         """Take no more and commit what waits."""
         self._closed = True
         if self._running is not None:
-            await self._running
+            await asyncio.wait((self._running,))  # who gives up waiting does not cancel the commit
 
     async def close(self) -> None:
         """Drain, then give up the engine."""

@@ -11,12 +11,21 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, select
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+    StatementError,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -50,6 +59,8 @@ READER_PRAGMAS = (
 LOCK_WAIT = 5.0
 """Seconds that a writer waits for another process' transaction."""
 TRIES = 3
+SLOW = 0.25
+"""Seconds. Who waited longer for a COMMIT may have been told nothing: leeways count from its end, as after a fault."""
 
 Trace = Callable[[str], None]
 T = TypeVar("T")
@@ -59,7 +70,7 @@ def untraced(_point: str) -> None:
     """The crash points are named for tests; in service nothing happens at them."""
 
 
-class Locked(Exception):  # noqa: N818 - a state, not a fault
+class Locked(Exception):
     """Another process holds the lock."""
 
 
@@ -154,6 +165,7 @@ class SqliteWriter:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._engine = write_engine(database)
         self._connection: Connection | None = None
+        self._file: tuple[int, int] | None = None
         self._last: tuple[int, float] | None = None
         self._ready: int | None = None
 
@@ -162,7 +174,10 @@ class SqliteWriter:
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
 
     async def maintain(self, work: Callable[[Connection], T]) -> T:
-        """Run one transaction of upkeep (deleting what has expired) where nothing else writes. Raises Unavailable."""
+        """Run one transaction of upkeep (deleting what has expired) where nothing else writes.
+
+        Raises Unavailable, and what `work` raises; nothing of the transaction stays then.
+        """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._maintain, work)
 
     async def close(self) -> None:
@@ -173,50 +188,75 @@ class SqliteWriter:
         for _ in range(TRIES):
             try:
                 return self._transact(batch)
-            except OperationalError as error:
-                self._forget()
-                if not _passing(error):
+            except Exception as error:  # sorted here: try again, unavailable, or one command's own fault
+                self._ready = None
+                if _passing(error):
+                    continue
+                if _unusable(error):
                     raise Unavailable from error
-            except (IntegrityError, DataError) as error:
-                # the database refuses one of the rows: find out whose, so that the others are not refused with it
-                self._forget()
-                if len(batch) == 1:
-                    return [Failed(error)]
-                return [verdict for one in batch for verdict in self._write([one])]
-            except (SQLAlchemyError, Locked) as error:
-                self._forget()
-                raise Unavailable from error
+                return self._alone(batch, error)
         raise Unavailable
+
+    def _alone(self, batch: Sequence[Submission], error: Exception) -> list[Any]:
+        """The database refuses one of the rows: find out whose, so that the others are not refused with it."""
+        if not batch:
+            raise Unavailable from error
+        if len(batch) == 1:
+            return [Failed(error)]
+        verdicts = []
+        for one in batch:
+            try:
+                verdicts += self._write([one])
+            except Unavailable as gone:  # those before it are committed, and answered so
+                verdicts.append(Failed(gone))
+        return verdicts
 
     def _maintain(self, work: Callable[[Connection], T]) -> T:
         try:
-            with file_lock(self._lock):
-                connection = self._connected()
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            with self._transaction() as connection:
                 done = work(connection)
                 connection.commit()
                 return done
         except (SQLAlchemyError, Locked) as error:
-            self._forget()
             raise Unavailable from error
 
-    def _transact(self, batch: Sequence[Submission]) -> list[Any]:
-        with file_lock(self._lock):
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Lock, BEGIN IMMEDIATE; whatever goes wrong inside, the connection is gone before the lock is free again."""
+        with self._exclusively():
             self._trace("locked")
-            connection = self._connected()
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                connection = self._connected()
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+            except BaseException:
+                self._forget()
+                raise
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(file_lock(self._lock))
+            except OSError as error:
+                raise Unavailable from error
+            yield
+
+    def _transact(self, batch: Sequence[Submission]) -> list[Any]:
+        with self._transaction() as connection:
             monotonic = self._clock.monotonic()
-            before: list[Head] = []
+            begun: list[tuple[Head, Moment]] = []
 
             def moment(head: Head) -> Moment:
-                before.append(head)
-                return self._moment(head, monotonic)
+                begun.append((head, self._moment(head, monotonic)))
+                return begun[0][1]
 
             result = commit.write(connection, batch, moment, monotonic, self._trace)
             self._trace("written")
-            self._commit(connection, before[0].size, result)
+            head, now = begun[0]
+            self._commit(connection, head.size, result)
             self._trace("committed")
-            self._last = (result.head.last_at, monotonic)
+            self._committed(now.now, monotonic, result)
             return result.verdicts
 
     def _commit(self, connection: Connection, position: int, result: Result) -> None:
@@ -229,29 +269,48 @@ class SqliteWriter:
                 raise
 
     def _stands(self, position: int, leaf: bytes) -> bool:
+        """Whether the batch is committed after all. Where that cannot be found out now, nothing is decided again."""
         try:
             connection = self._connected()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails while the lost transaction is still open somewhere
             query = select(schema.events.c.leaf).where(schema.events.c.position == position)
-            return bool(connection.execute(query).scalar_one_or_none() == leaf)
-        except SQLAlchemyError:
-            self._forget()
-            return False
-        finally:
-            if self._connection is not None:
-                self._connection.rollback()
+            found = connection.execute(query).scalar_one_or_none()
+            connection.rollback()
+        except SQLAlchemyError as error:
+            raise Unavailable from error
+        return bool(found == leaf)
+
+    def _committed(self, now: int, monotonic: float, result: Result) -> None:
+        """Remember the time that was given, and when this process was last unable to answer."""
+        self._last = (now, monotonic)
+        if result.first_leaf is None:
+            return  # nothing was written, so nothing is known of whether it could have been
+        took = self._clock.monotonic() - monotonic
+        if self._ready is None:
+            self._ready = now
+        if took > SLOW:
+            self._ready = now + int(took * 1_000_000)
 
     def _moment(self, head: Head, monotonic: float) -> Moment:
         """Ledger time never goes back and never stands still, whatever the wall clock does."""
         wall = int(self._clock.wall() * 1_000_000)
-        floor = head.last_at
-        if self._last is not None and self._last[0] == head.last_at:
-            floor += int((monotonic - self._last[1]) * 1_000_000)
-        now = max(wall, floor)
-        if self._ready is None:
-            self._ready = now
-        return Moment(now=now, wall=wall, arrived=now, ready=self._ready)
+        now = max(wall, head.last_at)
+        if self._last is not None:
+            given, then = self._last
+            now = max(now, given + int((monotonic - then) * 1_000_000))
+        return Moment(now=now, wall=wall, arrived=now, ready=now if self._ready is None else self._ready)
 
     def _connected(self) -> Connection:
+        """The connection, as long as the path still names the file that was opened first. Raises Unavailable.
+
+        SQLite would go on writing into a file that was moved away. It would create one that is missing, and delete
+        the write-ahead log, with what was acknowledged in it, beside an empty one.
+        """
+        found = _identity(self._database)
+        if self._file is None:
+            self._file = found
+        if found is None or found != self._file:
+            raise Unavailable
         if self._connection is None:
             self._connection = self._engine.connect()
         return self._connection
@@ -261,18 +320,35 @@ class SqliteWriter:
         self._ready = None
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            with suppress(DBAPIError):
+            with suppress(SQLAlchemyError):
                 connection.rollback()
-            with suppress(DBAPIError):
+            with suppress(SQLAlchemyError):
                 connection.close()
 
     def _close(self) -> None:
         # the last connection to close checkpoints the write-ahead log, hence the lock
-        with suppress(Locked), file_lock(self._lock):
+        with suppress(Locked, Unavailable), self._exclusively():
             self._forget()
             self._engine.dispose()
 
 
-def _passing(error: OperationalError) -> bool:
+def _identity(database: Path) -> tuple[int, int] | None:
+    """Which file the path names, None for none or an empty one."""
+    try:
+        found = database.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_size else None
+
+
+def _passing(error: Exception) -> bool:
     """Whether the same batch may well succeed at once: only a lock that another connection holds."""
-    return "locked" in str(error.orig)
+    return isinstance(error, OperationalError) and "locked" in str(error.orig)
+
+
+def _unusable(error: Exception) -> bool:
+    """Whether it is the database that fails, and not one of the rows that it does not take."""
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+        return False
+    refused = (IntegrityError, DataError, InterfaceError, ProgrammingError)
+    return isinstance(error, (SQLAlchemyError, Locked, Unavailable)) and not isinstance(error, refused)

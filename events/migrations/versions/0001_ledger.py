@@ -154,4 +154,10 @@ SQLITE_TRIGGERS = (
     BEGIN SELECT raise(ABORT, 'event_private: rows are only added and deleted'); END""",
     """CREATE TRIGGER head_no_delete BEFORE DELETE ON head
     BEGIN SELECT raise(ABORT, 'head: there is exactly one row'); END""",
+    """CREATE TRIGGER head_no_second BEFORE INSERT ON head
+    WHEN EXISTS (SELECT 1 FROM head)
+    BEGIN SELECT raise(ABORT, 'head: there is exactly one row'); END""",
+    """CREATE TRIGGER head_grows BEFORE UPDATE ON head
+    WHEN new.id <> old.id OR new.size < old.size OR new.last_at < old.last_at
+    BEGIN SELECT raise(ABORT, 'head: size and time only grow'); END""",
 )
