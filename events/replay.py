@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
 from sqlalchemy import Connection, Select, Table, bindparam, literal_column, select
+from sqlalchemy.exc import DBAPIError
 
 from events import catalogue, family, key, private, schema, subject
 from events.catalogue import NOUNS
@@ -79,6 +80,17 @@ def as_stored(table: Table) -> Select[Any]:
     return select(*columns).select_from(table)
 
 
+def _rows(connection: Connection, query: Select[Any], bounds: dict[str, int]) -> Sequence[Row]:
+    """All rows as the driver makes them: wrapping each costs as much as hashing it. Raises DBAPIError."""
+    result = connection.execute(query, bounds)
+    try:
+        return result.cursor.fetchall()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise DBAPIError(str(query), bounds, error) from error
+    finally:
+        result.close()
+
+
 _EVENTS = (
     as_stored(schema.events)
     .where(schema.events.c.position > bindparam("after"))
@@ -93,18 +105,18 @@ _ACCOUNTS = _PRIVATE.where(schema.event_private.c.kind == private.ACCOUNT)
 
 def events_after(connection: Connection, after: int, count: int) -> Sequence[Row]:
     """The next events in order of position, columns in the order of the table."""
-    return connection.execute(_EVENTS, {"after": after, "count": count}).all()
+    return _rows(connection, _EVENTS, {"after": after, "count": count})
 
 
 def private_rows(connection: Connection, first: int, last: int) -> PrivateRows:
     """The private rows of the events first ≤ position ≤ last."""
-    rows = connection.execute(_PRIVATE, {"first": first, "last": last}).all()
+    rows = _rows(connection, _PRIVATE, {"first": first, "last": last})
     return {(row[0], row[1]): row for row in rows}
 
 
 def accounts(connection: Connection, first: int, last: int) -> dict[int, private.Account]:
     """The accounts of the events first ≤ position ≤ last."""
-    rows = connection.execute(_ACCOUNTS, {"first": first, "last": last})
+    rows = _rows(connection, _ACCOUNTS, {"first": first, "last": last})
     return {row[0]: private.decode_account(row[3]) for row in rows}
 
 

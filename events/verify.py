@@ -125,36 +125,37 @@ class _Verification:
             return "its leaf is not the hash of its time, stream, version, type and body"
         if at < self._at:
             return "is older than the event before it"
+        fact = catalogue.decode(code, body)
+        if [*derived(fact).values()] != searched:
+            return "its search columns do not follow from its body"
+        self._at = at
+        return self._misfolded(position, stream, version, fact, kept)
+
+    def _misfolded(self, position: int, stream: bytes, version: int, fact: Fact, kept: PrivateRows) -> str | None:
         state = self._states.get(stream)
         before = state.version if state else 0
         if version != before + 1:
             return f"is version {version} of its stream, after version {before}"
-        fact = catalogue.decode(code, body)
-        if [*derived(fact).values()] != searched:
-            return "its search columns do not follow from its body"
-        account = self._account(position, fact, kept)
-        if isinstance(account, str):
-            return account
-        self._states.put(catalogue.apply(state, stream, at, fact, account))
-        self._at = at
+        account = _NO_ACCOUNT
+        if fact.context and (reason := self._misbound(position, private.CONTEXT, fact.context, kept)):
+            return reason
+        if fact.account:
+            stored = kept.get((position, private.ACCOUNT))
+            if reason := self._misbound(position, private.ACCOUNT, fact.account, kept):
+                return reason
+            account = private.decode_account(stored[3] if stored else None)
+        self._states.put(catalogue.apply(state, stream, self._at, fact, account))
         return None
 
-    def _account(self, position: int, fact: Fact, kept: PrivateRows) -> private.Account | str:
-        """What the fold needs of the private rows, or why they are not those that the event was written with."""
-        account = _NO_ACCOUNT
-        for kind, bound in ((private.CONTEXT, fact.context), (private.ACCOUNT, fact.account)):
-            if not bound:
-                continue
-            stored = kept.pop((position, kind), None)
-            if stored is None:
-                self._gone[kind].append(position)  # whether that is explained, a later event says
-            elif private.binding(stored[2], stored[3]) != bound:
-                return "its private row is not the one that was written with it"
-            elif stored[4] != _ip_column(kind, stored[3]):
-                return "the address that its private row is searched by is not the one in that row"
-            elif kind == private.ACCOUNT:
-                account = private.decode_account(stored[3])
-        return account
+    def _misbound(self, position: int, kind: int, bound: str, kept: PrivateRows) -> str | None:
+        stored = kept.pop((position, kind), None)
+        if stored is None:
+            self._gone[kind].append(position)  # whether that is explained, a later event says
+        elif private.binding(stored[2], stored[3]) != bound:
+            return "its private row is not the one that was written with it"
+        elif stored[4] != (_ip_column(stored[3]) if kind == private.CONTEXT else None):
+            return "the address that its private row is searched by is not the one in that row"
+        return None
 
     def _grow(self, leaves: list[bytes]) -> None:
         """Add a page to the tree, and keep the tree of the size that was signed."""
@@ -233,9 +234,7 @@ def _other_leaves(tree: Tree, frontier: object, meant: str) -> Finding:
     return Finding(first, f"{run_of}is not the event {meant}")
 
 
-def _ip_column(kind: int, data: bytes) -> bytes | None:
-    return _packed(private.decode_context(data).ip) if kind == private.CONTEXT else None
-
-
-_packed = lru_cache(maxsize=65536)(private.packed_ip)
-"""The addresses of a log repeat; parsing one costs as much as checking its event."""
+@lru_cache(maxsize=32768)
+def _ip_column(context: bytes) -> bytes | None:
+    """One user's requests share their context, and parsing an address costs as much as checking its event."""
+    return private.packed_ip(private.decode_context(context).ip)
