@@ -34,6 +34,9 @@ class Begin(NamedTuple):
     scope: str = ""
     device: str = ""
     replaces: bytes | None = None
+    """A family that ends with this beginning."""
+    replaced_nonce: str = ""
+    """What the token that names it says of its nonce; empty where no token names it."""
 
 
 def begin(command: Begin) -> Decide:
@@ -49,7 +52,7 @@ def begin(command: Begin) -> Decide:
         if owner is None or app is None or not may_begin(command, owner, app):
             return Decision(Answer(Verdict.INVALID))
         network = command.tags(command.key, owner.id).network
-        if moment.now < owner.blocked_until and network not in owner.networks.split():
+        if is_blocked(owner, network, moment.now):
             return Decision(Answer(Verdict.BLOCKED))
         replaced = _replaced(states, command)
         limit = policy.of(app, command.defaults).family_limit
@@ -80,6 +83,11 @@ def may_begin(command: Begin, owner: Subject, app: Client) -> bool:
     return command.client != policy.DASHBOARD or bool(owner.role_set & STAFF_ROLES)
 
 
+def is_blocked(owner: Subject, network: str, now: int) -> bool:
+    """Whether too many wrong passwords make this network wait; those that the subject signed in from never do."""
+    return now < owner.blocked_until and network not in owner.networks.split()
+
+
 def _sign_in(owner: Subject, command: Begin, network: str) -> list[Fact]:
     if not owner.failures and not owner.blocked_until and network in owner.networks.split()[:1]:
         return []
@@ -92,8 +100,9 @@ def _replaced(states: States, command: Begin) -> Family | None:
     if command.replaces is None:
         return None
     state = states.family(command.replaces)
-    same = state is not None and state.living and state.client == command.client
-    return state if same else None
+    if state is None or not state.living or state.client != command.client:
+        return None
+    return state if command.replaced_nonce in {"", state.nonce} else None
 
 
 def _begun(

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from base64 import urlsafe_b64encode
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -134,7 +135,7 @@ class Families:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._omitted: dict[bytes, int] = {}
+        self._omitted: dict[bytes, Counter[str]] = {}
         self._behind: set[asyncio.Task[object]] = set()
 
     def read_token(self, text: str) -> Token | None:
@@ -285,6 +286,7 @@ class Families:
             password_version=owner.password_version,
             device=command.device,
             replaces=command.replaces.family if command.replaces else None,
+            replaced_nonce=command.replaces.nonce_hash if command.replaces else "",
         )
 
     def _refresh(self, presented: Token, client: str, carriage: str, visit: Visit) -> Refresh:
@@ -297,7 +299,7 @@ class Families:
             key=tools.master.current,
             jti=_jti(),
             defaults=tools.terms.defaults,
-            omitted=self._omitted.get(presented.family, 0),
+            omitted=self._omitted.get(presented.family, Counter()),
         )
 
     def _tags(self, presence: Presence) -> TagsFor:
@@ -341,7 +343,7 @@ class Families:
         """Whether many wrong passwords make this network wait; the decision looks again."""
         tools = self._tools
         network = self._tags(visit.presence)(tools.master.current, owner.id).network
-        return tools.wall() * 1_000_000 < owner.blocked_until and network not in owner.networks.split()
+        return beginning.is_blocked(owner, network, int(tools.wall() * 1_000_000))
 
     def _note_failure(self, owner: Subject, command: SignIn, visit: Visit) -> None:
         """Count a wrong password behind the answer, which waits for no commit and so tells nothing by its time."""
@@ -368,11 +370,11 @@ class Families:
 
     def _count_omission(self, stream: bytes, answer: Answer) -> None:
         if not answer.omitted:
-            self._omitted.pop(stream, None)
+            self._omitted.get(stream, Counter()).pop(answer.reason, None)
             return
         if len(self._omitted) >= MAX_OMISSIONS:
             self._omitted.clear()
-        self._omitted[stream] = self._omitted.get(stream, 0) + 1
+        self._omitted.setdefault(stream, Counter())[answer.reason] += 1
 
 
 def _good(claims: AccessClaims, held: Held | None) -> bool:

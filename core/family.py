@@ -1,5 +1,7 @@
 """The rules of a family in use: refresh, and check without using up. Pure: time and random bytes are given."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from core import policy
@@ -27,8 +29,8 @@ class Refresh(NamedTuple):
     """Number of the master key that signs successors now."""
     jti: str
     defaults: Policy
-    omitted: int = 0
-    """Refusals of this family that were left out of the log since the last one in it."""
+    omitted: Mapping[str, int] = MappingProxyType({})
+    """Refusals of this family that were left out of the log since the last one in it, by reason."""
 
 
 def refresh(command: Refresh) -> Decide:
@@ -129,11 +131,16 @@ def judge(  # noqa: C901 - one row of the design's table each, in its order
 
 def lapse(state: Family, applied: Policy, now: int) -> str:
     """`idle` or `absolute` where that limit has passed: the earlier of what is stored and what today's policy gives."""
-    if now >= min(state.ends_at, state.started_at + applied.absolute_ttl * SECOND):
+    if now >= end_of(state, applied):
         return "absolute"
     if now >= min(state.idle_until, state.rotated_at + applied.idle_ttl * SECOND):
         return "idle"
     return ""
+
+
+def end_of(state: Family, applied: Policy) -> int:
+    """When the family ends at the latest: what was promised when it began, or earlier by today's policy."""
+    return min(state.ends_at, state.started_at + applied.absolute_ttl * SECOND)
 
 
 def _is_retry(token: Token, state: Family, seen: Tags, leeway: int, moment: Moment) -> bool:
@@ -165,7 +172,7 @@ def _objection(state: Family, seen: Tags, app: Client) -> tuple[Verdict, str] | 
 def _granted(
     command: Refresh, verdict: Verdict, state: Family, owner: Subject, applied: Policy, moment: Moment
 ) -> Decision:
-    expires_at = access_expiry(moment, applied, state.ends_at)
+    expires_at = access_expiry(moment, applied, end_of(state, applied))
     whose = about(state)
     if verdict is Verdict.RETRIED:
         network = command.tags(state.key, state.id).network
@@ -196,7 +203,7 @@ def _rotation(command: Refresh, state: Family, applied: Policy, moment: Moment, 
         generation=state.generation + 1,
         jti=command.jti,
         exp=expires_at,
-        idle_until=min(moment.now + applied.idle_ttl * SECOND, state.ends_at),
+        idle_until=min(moment.now + applied.idle_ttl * SECOND, end_of(state, applied)),
         key=command.key if rekeyed else 0,
         device_tag=tags.device,
         network_tag=tags.network,
@@ -248,11 +255,9 @@ def _ended_or_refused(command: Refresh, verdict: Verdict, reason: str, state: Fa
         reason = reason or verdict.value
         omitted = refused_in_minute(state, reason, moment.now)
         if not omitted:
-            generation = command.token.generation
+            generation, left_out = command.token.generation, command.omitted.get(reason, 0)
             facts.append(
-                family.TokenRefused(
-                    actor=HOLDER, generation=generation, reason=reason, omitted=command.omitted, **whose
-                )
+                family.TokenRefused(actor=HOLDER, generation=generation, reason=reason, omitted=left_out, **whose)
             )
     after = folded(state, moment.now, facts)
     return Decision(Answer(verdict, after, reason, omitted=omitted), changes(state, facts))

@@ -155,6 +155,8 @@ def change_password(begin: Begin, password: str) -> Decide:
         if begin.replaces not in {one.id for one in living}:
             # It was ended after the request was let in: who signed it out must not see it come back as a new one.
             return Decision(Answer(Verdict.REVOKED))
+        if beginning.is_blocked(owner, begin.tags(begin.key, owner.id).network, moment.now):
+            return Decision(Answer(Verdict.BLOCKED))
         begun = beginning.begin_alone(begin, owner, app, living, moment)
         changed = _password(owner, password, "changed", HOLDER)
         return Decision(begun.verdict, (changed, *begun.changes))

@@ -73,7 +73,7 @@ def about(state: Family) -> dict[str, str]:
 
 def access_expiry(moment: Moment, applied: Policy, ends_at: int) -> int:
     """`exp` of an access token issued now, seconds; never past the family's end."""
-    return min(moment.wall // SECOND + applied.access_ttl, -(-ends_at // SECOND))
+    return min(moment.wall // SECOND + applied.access_ttl, ends_at // SECOND)
 
 
 def folded(state: Family, now: int, facts: Iterable[Fact]) -> Family:
