@@ -22,6 +22,8 @@ Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Page: TypeAlias = Callable[[int, str, str], bytes]
 """Makes an HTML page of status, code and detail."""
+Observe: TypeAlias = Callable[[str, str, int, float, Mapping[str, str | int]], None]
+"""Told of each request: method, route template, status, seconds, and what the route noted."""
 
 MAX_URL: Final = 2 * 1024
 BODY_SECONDS: Final = 10.0
@@ -46,6 +48,7 @@ class EdgeConfig:
     repeatable: frozenset[str] = frozenset()
     unavailable: tuple[type[Exception], ...] = ()
     page: Page | None = None
+    observe: Observe = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +155,8 @@ class _Exchange:
         path, query = scope["path"], scope["query_string"]
         if len(scope.get("raw_path") or path.encode()) + len(query) > MAX_URL:
             return Problem(414, "url_too_long", f"The URL is longer than {MAX_URL} bytes.")
+        if not path.startswith("/"):
+            return NOT_FOUND  # CONNECT, and `OPTIONS *`: about no address of ours
         if "//" in path:
             # The router would fold the slashes, and the rules that go by prefix would have seen another path.
             return NOT_FOUND
@@ -230,14 +235,17 @@ class _Exchange:
     def _write_line(self) -> None:
         """One line. A log that cannot be written (full disk, closed pipe) must not cost the answer."""
         route, method = self.scope.get("path_template", ""), self.scope["method"]
+        method = method if method in _METHODS else "OTHER"
+        status, seconds = self.status or 499, time.monotonic() - self.passage.arrived
+        self.edge.config.observe(method, route, status, seconds, self.noted)
         level = "error" if self.status >= 500 else "debug" if route.startswith("/health") else "info"
         with contextlib.suppress(OSError, ValueError):
             getattr(self.edge.log, level)(
                 "request",
-                method=method if method in _METHODS else "OTHER",
+                method=method,
                 route=route,
-                status=self.status or 499,
-                ms=round((time.monotonic() - self.passage.arrived) * 1000, 1),
+                status=status,
+                ms=round(seconds * 1000, 1),
                 request_id=self.passage.request_id,
                 network=self.passage.network,
                 **journal.request_fields(self.noted),

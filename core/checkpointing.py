@@ -1,5 +1,6 @@
 """Signing the state of the log: one signer, a note when something changed, never a contradicting one."""
 
+import time
 from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection, select
@@ -17,7 +18,10 @@ class Checkpointing:
         self._store = store
         self._origin = origin
         self._seed = seed
-        self._size = -1
+        self.size = -1
+        """Events in the log when it was last looked at."""
+        self.signed_at = 0.0
+        """When the note that stands was signed or first seen, seconds since the epoch."""
         self.note = store.last() or ""
 
     async def run(self) -> str:
@@ -28,10 +32,10 @@ class Checkpointing:
     def _advance(self, connection: Connection) -> str:
         head = schema.head.c
         size, frontier = connection.execute(select(head.size, head.frontier)).one()
-        if size == self._size:
+        if size == self.size:
             return self.note
         note = advance(self._store, Head(self._origin, size, frontier), self._seed, leaves_of(connection))
-        self._size = size
+        self.size, self.signed_at = size, time.time()
         return note
 
 

@@ -128,6 +128,8 @@ class Tools:
     wall: Callable[[], float] = time.time
     signed_in: Callable[[str], None] = lambda _name: None
     """Told of each sign-in by its login name."""
+    nobody: Callable[[], None] = lambda: None
+    """Told of each sign-in with a name that nobody has."""
 
 
 class Families:
@@ -161,6 +163,7 @@ class Families:
             return Denied(Verdict.THROTTLED, throttled.retry_after)
         owner = await tools.subjects.named(name)
         if owner is None:
+            tools.nobody()
             await tools.hasher.verify_nobody(command.password)
             return Denied(Verdict.INVALID)
         blocked = self._is_blocked(owner, visit)

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from events.commit import Failed
@@ -43,6 +43,8 @@ class Ledger:
         self._waiting: deque[_Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
+        self.committed: Callable[[int, float], None] = lambda _commands, _seconds: None
+        """Told of each batch: its commands, and the seconds until it was durable."""
         self.batches = 0
         self.commands = 0
 
@@ -96,12 +98,14 @@ class Ledger:
             self._running = None
 
     async def _commit(self, taken: list[_Waiting]) -> None:
+        began = time.monotonic()
         try:
             verdicts = await self._writer.write([one.submission for one in taken])
         except Exception as error:  # noqa: BLE001 - whatever went wrong, nobody may wait for ever
             for one in taken:
                 _settle(one.future, Failed(error))
             return
+        self.committed(len(taken), time.monotonic() - began)
         self.batches += 1
         self.commands += len(taken)
         for one, verdict in zip(taken, verdicts, strict=True):
