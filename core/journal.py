@@ -47,7 +47,7 @@ def failure(error: BaseException) -> dict[str, str | list[str]]:
     frames = [*traceback.extract_tb(error.__traceback__)][-MAX_FRAMES:]
     return {
         "error": " < ".join(islice(_kinds(error), MAX_FRAMES)),
-        "stack": [f"{_tail(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames],
+        "frames": [f"{_tail(frame.filename)}:{frame.lineno} {frame.name}" for frame in frames],
     }
 
 

@@ -655,7 +655,7 @@ async def test_an_unforeseen_error_is_500_logged_once_and_without_its_message(li
 
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
     assert (failure["event"], failure["error"]) == ("failure", "ValueError < KeyError")
-    assert re.fullmatch(r"tests/test_edge\.py:\d+ broken", failure["stack"][-1])
+    assert re.fullmatch(r"tests/test_edge\.py:\d+ broken", failure["frames"][-1])
     assert failure["request_id"] == request["request_id"] == answer.json()["request_id"]
     assert (request["status"], request["code"], request["level"]) == (500, "internal", "error")
     assert SECRET not in answer.text + json.dumps([failure, request])
@@ -784,6 +784,15 @@ def test_the_readable_log_of_a_terminal_is_as_harmless() -> None:
     assert line.count("\n") == 1
     assert "\x1b[2J" not in line
     assert "\u202e" not in line
+
+
+async def test_a_failure_is_answered_where_the_log_is_readable_too(written: io.StringIO) -> None:
+    journal.configure_logging("info", as_json=False, stream=written)
+    async with client() as http:
+        answer = await http.get("/v1/broken")
+
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "broken" in written.getvalue()
 
 
 def test_libraries_are_logged_by_place_and_never_by_message(lines: Lines) -> None:
