@@ -21,6 +21,15 @@ class Head(NamedTuple):
     frontier: bytes
 
 
+class Signed(NamedTuple):
+    """The last checkpoint, its signature verified, and its frontier if that was kept (it narrows down a place)."""
+
+    checkpoint: Checkpoint
+    frontier: bytes | None = None
+    note: str = ""
+    """As it stands in the folder."""
+
+
 Leaves: TypeAlias = Callable[[int, int], Iterable[bytes]]
 """`leaves(first, end)`: the stored leaf hashes of the positions first ≤ p < end, in order."""
 
@@ -43,6 +52,20 @@ class CheckpointStore:
         """The last note as it stands there, or None where none was written. Raises OSError if it cannot be read."""
         raw = self._read("checkpoint")
         return None if raw is None else raw.decode(errors="replace")
+
+    def signed(self, public: bytes) -> Signed | None:
+        """The last checkpoint for who has the public key, None where there is none yet.
+
+        Raises Contradiction where it is damaged or another key signed it, and OSError.
+        """
+        text = self.last()
+        if text is None:
+            return None
+        checkpoint = verify(text, public)
+        if checkpoint is None:
+            msg = "The last checkpoint is damaged or was signed by another key."
+            raise Contradiction(msg)
+        return Signed(checkpoint, self.frontier(checkpoint), text)
 
     def frontier(self, checkpoint: Checkpoint) -> bytes | None:
         """The frontier of the tree at that checkpoint, if the stored one folds to the signed root."""
@@ -105,13 +128,14 @@ def advance(store: CheckpointStore, head: Head, seed: bytes, leaves: Leaves) -> 
     Raises Contradiction, with a sentence for the operator, and OSError where the folder cannot be used.
     """
     tree = _tree_of(head)
-    text = store.last()
-    if text is not None:
-        last = _read_back(text, head, public_of(seed))
-        if last == Checkpoint(head.origin, head.size, tree.root()):
-            return text
-        _demand_continuation(last, head, store.frontier(last), leaves)
-    note = sign(Checkpoint(head.origin, head.size, tree.root()), seed)
+    here = Checkpoint(head.origin, head.size, tree.root())
+    signed = store.signed(public_of(seed))
+    if signed is not None:
+        if signed.checkpoint == here:
+            return signed.note
+        _demand_same_log(signed.checkpoint, head)
+        _demand_continuation(signed, head, leaves)
+    note = sign(here, seed)
     # If we crash here, a note was signed that nobody saw; the next one continues the older one all the same.
     store.write(note, vkey(head.origin, public_of(seed)), head.frontier)
     return note
@@ -125,21 +149,17 @@ def _tree_of(head: Head) -> Tree:
         raise Contradiction(msg) from damage
 
 
-def _read_back(text: str, head: Head, public: bytes) -> Checkpoint:
-    last = verify(text, public)
-    if last is None:
-        msg = "The last checkpoint is damaged or was signed by another key."
-        raise Contradiction(msg)
+def _demand_same_log(last: Checkpoint, head: Head) -> None:
     if last.origin != head.origin:
         msg = f"The last checkpoint is of the log {last.origin}, not of {head.origin}."
         raise Contradiction(msg)
     if last.size > head.size:
         msg = f"The log ends at size {head.size}, but a checkpoint of size {last.size} was signed: events are gone."
         raise Contradiction(msg)
-    return last
 
 
-def _demand_continuation(last: Checkpoint, head: Head, frontier: bytes | None, leaves: Leaves) -> None:
+def _demand_continuation(signed: Signed, head: Head, leaves: Leaves) -> None:
+    last, frontier = signed.checkpoint, signed.frontier
     if frontier is None:
         tree = Tree()
         tree.extend(leaves(0, last.size))

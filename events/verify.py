@@ -11,7 +11,7 @@ from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.exc import DBAPIError
 
 from events import catalogue, log, private, replay, schema
-from events.checkpoint import Checkpoint
+from events.checkpoints import Signed
 from events.commit import derived
 from events.fact import Fact
 from events.merkle import HASH_BYTES, Tree, leaf_hash
@@ -37,13 +37,6 @@ class Intact(NamedTuple):
 
     size: int
     root: bytes
-
-
-class Signed(NamedTuple):
-    """The last checkpoint, its signature verified, and the frontier kept beside it (it only helps to name a place)."""
-
-    checkpoint: Checkpoint
-    frontier: bytes | None = None
 
 
 def verify(
@@ -170,11 +163,11 @@ class _Verification:
         if self._signed is None:
             return
         self._grow([])  # nothing was read of an empty log
-        (origin, size, root), frontier = self._signed
+        origin, size, root = self._signed.checkpoint
         if self._signed_tree is None:
             yield Finding(self.tree.size, f"is missing: a checkpoint of {size} events was signed")
         elif self._signed_tree.root() != root:
-            yield _other_leaves(self._signed_tree, frontier, "that the last checkpoint was signed for")
+            yield _other_leaves(self._signed_tree, self._signed.frontier, "that the last checkpoint was signed for")
         state = self._states.get(log.STREAM)
         if isinstance(state, log.Log) and state.origin != origin:
             yield Finding(None, f"The last checkpoint is of the log {origin}, not of {state.origin}.")

@@ -127,7 +127,19 @@ def store(tmp_path: Path) -> CheckpointStore:
 
 
 def test_a_folder_that_does_not_exist_holds_no_checkpoint(store: CheckpointStore) -> None:
-    assert (store.last(), store.frontier(SIGNED)) == (None, None)
+    assert (store.last(), store.signed(PUBLIC), store.frontier(SIGNED)) == (None, None, None)
+
+
+def test_who_has_the_public_key_reads_the_last_checkpoint_with_its_frontier(store: CheckpointStore) -> None:
+    log = Log(5)
+    note = advance(store, log.head(5), SEED, log.leaves)
+    assert store.signed(PUBLIC) == (verify(note, PUBLIC), log.head(5).frontier, note)
+
+
+def test_a_checkpoint_of_another_key_is_not_taken_for_none(store: CheckpointStore) -> None:
+    store.write(sign(SIGNED, OTHER_SEED))
+    with pytest.raises(Contradiction, match=r"^The last checkpoint is damaged or was signed by another key\.$"):
+        store.signed(PUBLIC)
 
 
 def test_the_first_checkpoint_makes_a_folder_that_only_its_owner_enters(store: CheckpointStore) -> None:

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from events import ids, log, replay, sqlite
-from events.checkpoints import CheckpointStore
+from events.checkpoints import CheckpointStore, Signed
 from events.decision import Change, Origin
-from events.verify import Finding, Intact, Signed, verify
+from events.verify import Finding, Intact, verify
 from tests import small_ledger as small
 from tests.small_ledger import FIRST, SIZE, check, close_gaps, forge_head, forge_leaves, signed, tampering
 
