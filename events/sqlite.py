@@ -215,7 +215,12 @@ class SqliteWriter:
         try:
             with self._transaction() as connection:
                 done = work(connection)
+                ready = self._ready
+                if ready is None:
+                    ready = self._moment(commit.lock_head(connection), self._clock.monotonic()).now
+                    commit.prove(connection)
                 connection.commit()
+                self._ready = ready
                 return done
         except (SQLAlchemyError, Locked) as error:
             raise Unavailable from error
@@ -252,6 +257,8 @@ class SqliteWriter:
                 return begun[0][1]
 
             result = commit.write(connection, batch, moment, monotonic, self._trace)
+            if self._ready is None and result.first_leaf is None:
+                commit.prove(connection)
             self._trace("written")
             head, now = begun[0]
             self._commit(connection, head.size, result)
@@ -283,18 +290,20 @@ class SqliteWriter:
     def _committed(self, now: int, monotonic: float, result: Result) -> None:
         """Remember the time that was given, and when this process was last unable to answer."""
         self._last = (now, monotonic)
-        if result.first_leaf is None:
-            return  # nothing was written, so nothing is known of whether it could have been
-        took = self._clock.monotonic() - monotonic
         if self._ready is None:
             self._ready = now
-        if took > SLOW:
+        took = self._clock.monotonic() - monotonic
+        if took > SLOW and result.first_leaf is not None:
             self._ready = now + int(took * 1_000_000)
 
     def _moment(self, head: Head, monotonic: float) -> Moment:
-        """Ledger time never goes back and never stands still, whatever the wall clock does."""
+        """Ledger time never goes back and never stands still, whatever the wall clock does.
+
+        Until something was really written, nobody knows whether this process can commit; from the first time on,
+        leeways run again. That must not wait for the first event: on a quiet ledger it may be a thief's.
+        """
         wall = int(self._clock.wall() * 1_000_000)
-        now = max(wall, head.last_at)
+        now = max(wall, head.last_at + 1)
         if self._last is not None:
             given, then = self._last
             now = max(now, given + int((monotonic - then) * 1_000_000))
