@@ -5,18 +5,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from events import client, family, key, log, subject
+from events import action, client, family, key, log, subject
 from events.decision import State
 from events.fact import Fact
 from events.private import Account
 
 
 class Noun(NamedTuple):
-    """One kind of stream: the state it folds into and the fact that begins it."""
+    """One kind of stream: the state it folds into, the facts that can begin it, and those that can follow."""
 
     name: str
     state: type[msgspec.Struct]
-    opening: type[Fact]
+    openings: tuple[type[Fact], ...]
     changes: tuple[type[Fact], ...]
     begin: Callable[..., Any]
     evolve: Callable[..., Any]
@@ -25,7 +25,7 @@ class Noun(NamedTuple):
 FAMILY = Noun(
     "family",
     family.Family,
-    family.TokenIssued,
+    (family.TokenIssued,),
     (
         family.TokenRotated,
         family.TokenRetried,
@@ -34,6 +34,9 @@ FAMILY = Noun(
         family.FamilyRevoked,
         family.FamilyExpired,
         family.FamilyContextChanged,
+        family.DashboardLookedUp,
+        family.DashboardExported,
+        family.DashboardPreviewed,
     ),
     family.begin,
     family.evolve,
@@ -41,7 +44,7 @@ FAMILY = Noun(
 SUBJECT = Noun(
     "subject",
     subject.Subject,
-    subject.SubjectRegistered,
+    (subject.SubjectRegistered,),
     (
         subject.SubjectPasswordChanged,
         subject.SubjectLoginFailed,
@@ -57,7 +60,7 @@ SUBJECT = Noun(
 CLIENT = Noun(
     "client",
     client.Client,
-    client.ClientRegistered,
+    (client.ClientRegistered,),
     (client.ClientUpdated, client.ClientDisabled, client.ClientEnabled),
     client.begin,
     client.evolve,
@@ -65,20 +68,30 @@ CLIENT = Noun(
 KEY = Noun(
     "key",
     key.Key,
-    key.KeyCreated,
+    (key.KeyCreated,),
     (key.KeyActivated, key.KeyRetired, key.KeyRevoked),
     key.begin,
     key.evolve,
 )
-LOG = Noun("log", log.Log, log.LogStarted, (log.ContextExpired, log.LedgerRecovered), log.begin, log.evolve)
-NOUNS = (FAMILY, SUBJECT, CLIENT, KEY, LOG)
+LOG = Noun("log", log.Log, (log.LogStarted,), (log.ContextExpired, log.LedgerRecovered), log.begin, log.evolve)
+ACTION = Noun(
+    "action",
+    action.Action,
+    (action.ActionPlanned, action.ActionStarted),
+    (action.ActionTargeted, action.ActionStarted, action.ActionFinished),
+    action.begin,
+    action.evolve,
+)
+NOUNS = (FAMILY, SUBJECT, CLIENT, KEY, LOG, ACTION)
 
-FACTS: tuple[type[Fact], ...] = tuple(fact for noun in NOUNS for fact in (noun.opening, *noun.changes))
+FACTS: tuple[type[Fact], ...] = tuple(
+    sorted({fact for noun in NOUNS for fact in (*noun.openings, *noun.changes)}, key=lambda fact: fact.CODE)
+)
 """Ordered as documented."""
 
 BY_CODE = {fact.CODE: fact for fact in FACTS}
 BY_TYPE = {fact.TYPE: fact for fact in FACTS}
-NOUN_OF = {fact: noun for noun in NOUNS for fact in (noun.opening, *noun.changes)}
+NOUN_OF = {fact: noun for noun in NOUNS for fact in (*noun.openings, *noun.changes)}
 _DECODERS = {fact.CODE: msgspec.json.Decoder(fact) for fact in FACTS}
 
 
@@ -94,12 +107,12 @@ def decode(code: int, body: bytes) -> Fact:
 def apply(state: State | None, stream: bytes, at: int, fact: Fact, account: Account) -> State:
     """The next state of `stream`. Raises Illegal where the fact cannot follow."""
     noun = NOUN_OF[type(fact)]
-    if type(fact) is noun.opening:
-        if state is not None:
-            msg = f"{fact.TYPE} in a stream that has begun"
+    if state is None:
+        if type(fact) not in noun.openings:
+            msg = f"{fact.TYPE} in a stream that has not begun"
             raise Illegal(msg)
         return noun.begin(stream, at, fact, account)  # type: ignore[no-any-return]
-    if type(state) is not noun.state:
-        msg = f"{fact.TYPE} in a stream that did not begin as a {noun.name}"
+    if type(state) is not noun.state or type(fact) not in noun.changes:
+        msg = f"{fact.TYPE} in a stream that began as something else"
         raise Illegal(msg)
     return noun.evolve(state, at, fact, account)  # type: ignore[no-any-return]

@@ -14,7 +14,8 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from events import catalogue, fact, ids, merkle, private, projections, schema, subject
+from events import action, catalogue, fact, ids, merkle, private, projections, schema, subject
+from events.action import Action
 from events.client import Client
 from events.decision import Change, Decision, Moment, Need, Origin, State, States, Streams, Submission
 from events.family import Family
@@ -131,6 +132,7 @@ def _read(connection: Connection, states: States, streams: Streams) -> None:
         (Client, lacking.clients),
         (Key, lacking.keys),
         (Log, lacking.logs),
+        (Action, lacking.actions),
     )
     for kind, wanted in kinds:
         if wanted:
@@ -274,10 +276,12 @@ def derived(stated: fact.Fact) -> dict[str, Any]:
     """The columns that the audit log searches, all of them taken from the fact."""
     named = getattr(stated, "subject", "")
     jti = getattr(stated, "jti", "")
+    part_of = getattr(stated, "action", "")
     return {
         "subject": ids.parse(subject.PREFIX, named) if named else None,
         "client": getattr(stated, "client", None),
         "actor": stated.actor,
         "request": urlsafe_b64decode(stated.request) if stated.request else None,
         "jti": urlsafe_b64decode(jti + "==") if jti else None,
+        "action": ids.parse(action.PREFIX, part_of) if part_of else None,
     }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias, cast
 
+from events.action import Action
 from events.client import Client
 from events.fact import Fact
 from events.family import Family
@@ -11,7 +12,7 @@ from events.log import STREAM, Log
 from events.private import Account, Context
 from events.subject import Subject
 
-State: TypeAlias = Family | Subject | Client | Key | Log
+State: TypeAlias = Family | Subject | Client | Key | Log | Action
 
 
 class Moment(NamedTuple):
@@ -44,6 +45,7 @@ class Streams(NamedTuple):
     keys: frozenset[bytes] = frozenset()
     logs: frozenset[bytes] = frozenset()
     """Empty, or the log's own stream."""
+    actions: frozenset[bytes] = frozenset()
     living_of: frozenset[bytes] = frozenset()
     """Subjects, all of whose living families are wanted."""
     names: frozenset[str] = frozenset()
@@ -93,6 +95,9 @@ class States:
     def key(self, stream: bytes) -> Key | None:
         return cast("Key | None", self.by_stream[stream])
 
+    def action(self, stream: bytes) -> Action | None:
+        return cast("Action | None", self.by_stream[stream])
+
     def log(self) -> Log | None:
         return cast("Log | None", self.by_stream[STREAM])
 
@@ -115,6 +120,7 @@ class States:
             streams.clients - known,
             streams.keys - known,
             streams.logs - known,
+            streams.actions - known,
             streams.living_of - self.living.keys(),
             streams.names - self.named.keys(),
         )

@@ -53,6 +53,8 @@ class KeyRevoked(Fact):
 
     key: str
     reason: str
+    action: str = ""
+    """The action that this is a part of."""
 
 
 KeyChange: TypeAlias = KeyActivated | KeyRetired | KeyRevoked

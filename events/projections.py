@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Insert, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events import schema
+from events.action import Action
 from events.catalogue import NOUNS
 from events.client import Client
 from events.decision import State
@@ -22,10 +23,11 @@ TABLES: dict[type[Any], Table] = {
     Client: schema.clients,
     Key: schema.keys,
     Log: schema.log,
+    Action: schema.actions,
 }
 assert set(TABLES) == {noun.state for noun in NOUNS}  # noqa: S101 - a noun without a table could not be saved
 
-S = TypeVar("S", Family, Subject, Client, Key, Log)
+S = TypeVar("S", Family, Subject, Client, Key, Log, Action)
 _ROWS_AT_ONCE = 500
 
 

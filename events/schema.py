@@ -1,6 +1,17 @@
 """The tables. Column order of a projection is field order of its state. Creates nothing: see `migrations/`."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 metadata = MetaData()
 
@@ -17,6 +28,7 @@ events = Table(
     Column("actor", Text, nullable=False),
     Column("request", LargeBinary),
     Column("jti", LargeBinary),
+    Column("action", LargeBinary),
     Column("body", LargeBinary, nullable=False),
     Column("leaf", LargeBinary, nullable=False),
     UniqueConstraint("stream", "version", name="events_stream_version"),
@@ -25,8 +37,8 @@ events = Table(
 ORDINARY_ACTOR = "subject"
 """Nearly every event's actor. The index on actor leaves it out, so a search by actor also says `actor <> 'subject'`."""
 
-SEARCH_COLUMNS = ("type", "subject", "client", "request", "jti")
-"""Each has an index; with the position behind it, which SQLite adds by itself."""
+SEARCH_COLUMNS = ("type", "subject", "client", "request", "jti", "action")
+"""Each has an index, with the position behind it, which SQLite adds by itself; that on action is of actions only."""
 
 event_private = Table(
     "event_private",
@@ -146,5 +158,31 @@ log = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("contexts_below", BigInteger, nullable=False),
     Column("recovered_at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+actions = Table(
+    "actions",
+    metadata,
+    Column("id", LargeBinary, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("planned", Integer, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
+    Column("started_at", BigInteger, nullable=False),
+    Column("finished_at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ticket", Text, nullable=False),
+    Column("include_new", SmallInteger, nullable=False),
+    Column("ended", Integer, nullable=False),
+    Column("spared", Integer, nullable=False),
+    Column("added", Integer, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("note", Text, nullable=False),
     sqlite_with_rowid=False,
 )

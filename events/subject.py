@@ -76,6 +76,8 @@ class SubjectDisabled(Fact):
 
     subject: str
     reason: str
+    action: str = ""
+    """The action that this is a part of."""
 
 
 class SubjectEnabled(Fact):
@@ -85,6 +87,8 @@ class SubjectEnabled(Fact):
     CODE: ClassVar[int] = 23
 
     subject: str
+    action: str = ""
+    """The action that this is a part of."""
 
 
 class SubjectLoginSucceeded(Fact):

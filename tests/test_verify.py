@@ -15,7 +15,7 @@ from events.checkpoints import CheckpointStore, Signed
 from events.decision import Change, Origin
 from events.verify import Finding, Intact, verify
 from tests import small_ledger as small
-from tests.small_ledger import FIRST, SIZE, check, close_gaps, forge_head, forge_leaves, signed, tampering
+from tests.small_ledger import FIRST, SIZE, check, close_gaps, forge_head, forge_leaves, insert_copy, signed, tampering
 
 LEAF = "its leaf is not the hash of its time, stream, version, type and body"
 COLUMNS = "its search columns do not follow from its body"
@@ -155,6 +155,15 @@ def test_the_frontier_beside_the_checkpoint_narrows_the_place(tmp_path: Path, st
     assert check(database, last) == Finding(8, "is not the event that the last checkpoint was signed for")
 
 
+def test_an_event_that_cannot_follow_in_its_stream_is_named(ledger: Path) -> None:
+    with tampering(ledger) as file:
+        file.execute("UPDATE events SET stream = ?, version = 1 WHERE position = 9", (small.stream(9),))
+        forge_leaves(file)
+        forge_head(file)
+    found = check(ledger)
+    assert (found[0], "cannot follow what was before: token.rotated in a stream" in str(found)) == (9, True)
+
+
 def test_without_a_checkpoint_a_rewritten_fold_still_shows(ledger: Path) -> None:
     with tampering(ledger) as file:
         file.execute("UPDATE events SET at = at + 1 WHERE position = 11")
@@ -234,11 +243,8 @@ def insert_in_the_past(file: sqlite3.Connection) -> None:
     for position in (19, 18, 17):
         file.execute("UPDATE events SET position = position + 1 WHERE position = ?", (position,))
         file.execute("UPDATE event_private SET position = position + 1 WHERE position = ?", (position,))
-    file.execute(
-        "INSERT INTO events SELECT 17, ?, 1, type, (SELECT at FROM events WHERE position = 16), subject, client, actor,"
-        " request, jti, body, leaf FROM events WHERE position = 6",
-        (small.stream(9),),
-    )
+    (at,) = file.execute("SELECT at FROM events WHERE position = 16").fetchone()
+    insert_copy(file, 6, position=17, stream=small.stream(9), at=at)
     file.execute("INSERT INTO event_private SELECT 17, kind, salt, data, ip FROM event_private WHERE position = 6")
     forge_leaves(file)
 
@@ -460,18 +466,9 @@ REFUSED: dict[str, Callable[[sqlite3.Connection], object]] = {
     "update": lambda file: file.execute("UPDATE events SET at = at + 1 WHERE position = 9"),
     "update or replace": lambda file: file.execute("UPDATE OR REPLACE events SET position = 8 WHERE position = 9"),
     "delete": lambda file: file.execute("DELETE FROM events WHERE position = 19"),
-    "insert or replace by position": lambda file: file.execute(
-        "INSERT OR REPLACE INTO events SELECT 9, x'09', 1, type, at, NULL, NULL, actor, NULL, NULL, body, leaf"
-        " FROM events WHERE position = 9"
-    ),
-    "insert or replace by stream and version": lambda file: file.execute(
-        "INSERT OR REPLACE INTO events SELECT 20, stream, version, type, at, NULL, NULL, actor, NULL, NULL, body, leaf"
-        " FROM events WHERE position = 9"
-    ),
-    "insert with a gap": lambda file: file.execute(
-        "INSERT INTO events SELECT 21, x'09', 1, type, at, NULL, NULL, actor, NULL, NULL, body, leaf"
-        " FROM events WHERE position = 9"
-    ),
+    "insert or replace by position": lambda file: insert_copy(file, 9, "INSERT OR REPLACE", stream=b"9", version=1),
+    "insert or replace by stream and version": lambda file: insert_copy(file, 9, "INSERT OR REPLACE", position=20),
+    "insert with a gap": lambda file: insert_copy(file, 9, position=21, stream=b"9", version=1),
     "update of a private row": lambda file: file.execute("UPDATE event_private SET data = x'00'"),
     "replacement of a private row": lambda file: file.execute(
         "INSERT OR REPLACE INTO event_private SELECT position, kind, salt, x'00', ip FROM event_private"

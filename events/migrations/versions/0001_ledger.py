@@ -39,6 +39,7 @@ def _create_log() -> None:
         sa.Column("actor", sa.Text, nullable=False),
         sa.Column("request", sa.LargeBinary),
         sa.Column("jti", sa.LargeBinary),
+        sa.Column("action", sa.LargeBinary),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("leaf", sa.LargeBinary, nullable=False),
         sa.UniqueConstraint("stream", "version", name="events_stream_version"),
@@ -69,6 +70,8 @@ def _index_log() -> None:
         op.create_index(f"events_{column}", "events", [column, *behind])
     ordinary = sa.text("actor <> 'subject'")
     op.create_index("events_actor", "events", ["actor", *behind], sqlite_where=ordinary, postgresql_where=ordinary)
+    of_action = sa.text("action IS NOT NULL")
+    op.create_index("events_action", "events", ["action", *behind], sqlite_where=of_action, postgresql_where=of_action)
     op.create_index("event_private_ip", "event_private", ["ip", "position"])
 
 
@@ -134,6 +137,18 @@ def _create_projections() -> None:
         "log",
         _column("origin", text),
         *(_column(name) for name in ("started_at", "contexts_below", "recovered_at")),
+    )
+    _projection(
+        "actions",
+        *(_column(name, text) for name in ("status", "kind", "actor", "target")),
+        _column("position"),
+        _column("planned", number),
+        _column("digest", text),
+        *(_column(name) for name in ("begun_at", "started_at", "finished_at")),
+        *(_column(name, text) for name in ("reason", "ticket")),
+        _column("include_new", small),
+        *(_column(name, number) for name in ("ended", "spared", "added")),
+        *(_column(name, text) for name in ("query", "note")),
     )
 
 
