@@ -99,6 +99,8 @@ class _Verification:
         for expected, row in enumerate(rows, self.tree.size):
             try:
                 reason = self._reason(expected, row, kept)
+            except catalogue.Illegal as error:
+                reason = f"cannot follow what was before: {error}"
             except UNREADABLE as error:
                 reason = f"is nothing that the ledger writes ({type(error).__name__})"
             if reason:

@@ -168,6 +168,14 @@ def tampering(database: Path) -> Iterator[sqlite3.Connection]:
         connection.commit()
 
 
+def insert_copy(file: sqlite3.Connection, of: int, verb: str = "INSERT", **changes: object) -> None:
+    """Insert the event at this position once more, with these columns changed."""
+    file.execute("CREATE TEMP TABLE copied AS SELECT * FROM events WHERE position = ?", (of,))
+    for column, value in changes.items():
+        file.execute(f"UPDATE copied SET {column} = ?", (value,))
+    file.execute(f"{verb} INTO events SELECT * FROM copied")
+
+
 def forge_leaves(connection: sqlite3.Connection) -> None:
     """Make every leaf fit its row again."""
     rows = connection.execute("SELECT position, at, stream, version, type, body FROM events").fetchall()
