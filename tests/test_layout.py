@@ -27,7 +27,7 @@ WRITES = {"events.ledger", "events.commit", "events.sqlite"}
 PURE = {
     *(
         f"events.{name}"
-        for name in "ids fact private decision family subject client key log merkle checkpoint catalogue".split()
+        for name in "ids fact private decision action family subject client key log merkle checkpoint catalogue".split()
     ),
     *(
         f"core.{name}"
