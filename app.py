@@ -3,7 +3,9 @@
 import asyncio
 import sys
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from litestar import Litestar
@@ -12,23 +14,26 @@ from litestar.openapi import OpenAPIConfig
 
 from api import account, auth, problems, public
 from api.door import Door
-from core import start
+from core import checks, start
 from core.access import MAX_TTL
 from core.checkpointing import Checkpointing
 from core.clients import Clients
+from core.desk import Desk
 from core.families import Families, Terms, Tools
-from core.jobs import ContextExpiry, Job, Sweeper, every
+from core.jobs import ContextExpiry, Count, Job, Sweeper, every
 from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.limits import Limits
 from core.master import MasterKeys
+from core.metrics import Gauge, Metrics
+from core.password import Banned
 from core.passwords import Busy, Hasher, load_banned
 from core.policy import Policy
 from core.presence import warm_up
 from core.start import StartError
 from core.subjects import Subjects
 from edge import Edge, EdgeConfig
-from events import heads, migrate, sqlite
-from events.checkpoints import CheckpointStore
+from events import heads, sqlite
+from events.checkpoints import CheckpointStore, Contradiction
 from events.clients import read_clients
 from events.families import FamilyReader
 from events.history import HistoryReader
@@ -52,10 +57,31 @@ class Service:
         self.master = master
         self.hasher = hasher or Hasher()
         self.first_admin: start.FirstAdmin | None = None
+        self.metrics = Metrics()
         self._jobs: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Open the ledger, do what a first start does, begin the jobs."""
+        """Open the ledger, do what a first start does, begin the jobs. Whatever it raises, all is closed again."""
+        self._open()
+        try:
+            await self._begin()
+        except BaseException:
+            await self._close()
+            raise
+        self._jobs = [asyncio.create_task(every(job), name=job.name) for job in self._table()]
+
+    async def stop(self) -> None:
+        """End the jobs, commit what waits, sign the last state, close."""
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self.families.close()
+        await self.ledger.drain()
+        with suppress(Unavailable, Contradiction, OSError):
+            await self.checkpointing.run()
+        await self._close()
+
+    def _open(self) -> None:
         settings, master = self.settings, self.master
         warm_up()
         self.writer = SqliteWriter(self.database)
@@ -66,29 +92,30 @@ class Service:
         self.history = HistoryReader(self.engine)
         self.clients = Clients(self.ledger, lambda: read_clients(self.engine))
         self.keys = Keys(self.ledger, lambda: read_keys(self.engine), master, key_policy(settings), _now)
-        banned = load_banned((*settings.banned_words, settings.public_url.partition("://")[2]))
-        self.subjects = Subjects(self.ledger, self.subject_reader, self.hasher, banned)
+        self.subjects = Subjects(self.ledger, self.subject_reader, self.hasher, banned_by(settings))
         self.defaults = policy_of(settings)
         self.families = Families(self._tools())
+        self.living = Count(self.family_reader)
+
+    async def _begin(self) -> None:
+        settings, master = self.settings, self.master
+        given = settings.admin_password.get_secret_value() if settings.admin_password else None
+        await start.check_first_password(self.subjects, given)
         origin = await start.begin(self.ledger, self.clients, self.keys)
         seed = master.checkpoint_seed(master.current) or b""
         self.checkpointing = Checkpointing(self.writer, CheckpointStore(settings.checkpoint_dir), origin, seed)
-        given = settings.admin_password.get_secret_value() if settings.admin_password else None
+        await self.checkpointing.run()
+        if settings.metrics_port is not None:
+            self.ledger.committed = self.metrics.batch
+            self.metrics.watch(self._gauges())
+            self.metrics.publish(settings.host, settings.metrics_port)
+        # Last: what is told once must not be lost by a start that fails after it.
         self.first_admin = await start.first_admin(
             self.subjects, given, settings.data_dir, terminal=sys.stdout.isatty()
         )
-        await self.checkpointing.run()
-        self._jobs = [asyncio.create_task(every(job), name=job.name) for job in self._table()]
 
-    async def stop(self) -> None:
-        """End the jobs, commit what waits, sign the last state, close."""
-        for job in self._jobs:
-            job.cancel()
-        await asyncio.gather(*self._jobs, return_exceptions=True)
-        await self.families.close()
-        await self.ledger.drain()
-        with suppress(Unavailable, OSError):
-            await self.checkpointing.run()
+    async def _close(self) -> None:
+        self.metrics.close()
         await self.ledger.close()
         await self.engine.dispose()
         self.hasher.close()
@@ -114,6 +141,7 @@ class Service:
             limits=Limits(enabled=settings.rate_limits, leeway=settings.retry_leeway, key=key),
             terms=Terms(settings.issuer, settings.audience, self.defaults),
             signed_in=self._signed_in,
+            nobody=self.metrics.nobody,
         )
 
     def _signed_in(self, name: str) -> None:
@@ -123,7 +151,9 @@ class Service:
     def _table(self) -> tuple[Job, ...]:
         sweeper = Sweeper(self.ledger, self.family_reader, self.defaults, _now)
         contexts = ContextExpiry(self.ledger, self.writer, self.settings.context_ttl, _now)
+        counting = (Job("count families", 30, self.living.run),) if self.settings.metrics_port else ()
         return (
+            *counting,
             Job("checkpoint", 1, self.checkpointing.run),
             Job("follow keys", 2, self.keys.refresh),
             Job("follow clients", 2, self.clients.refresh),
@@ -132,19 +162,36 @@ class Service:
             Job("expire contexts", 3600, contexts.run),
         )
 
+    def _gauges(self) -> tuple[Gauge, ...]:
+        signed = self.checkpointing
+        return (
+            Gauge("queue_commands", "Commands that wait for a commit.", lambda: self.ledger.waiting),
+            Gauge("position", "Events in the log, as last looked at.", lambda: signed.position),
+            Gauge("checkpoint_position", "Events in the log that are signed.", lambda: signed.size),
+            Gauge("checkpoint_signed_seconds", "When that was signed, since the epoch.", lambda: signed.signed_at),
+            Gauge("families_living", "Families that live, counted now and then.", lambda: self.living.living),
+            Gauge("passwords_waiting", "Passwords being hashed or waiting for it.", lambda: self.hasher.waiting),
+        )
+
 
 def prepare(settings: Settings, hasher: Hasher | None = None) -> Service:
     """Check everything that can be wrong before a port is opened. Raises StartError."""
-    database = Path(settings.database_url.removeprefix("sqlite:///"))
-    if not database.exists():
-        raise StartError(f"There is no ledger at {database}: run session-ledger migrate first.")
+    database = database_of(settings)
+    checks.ledger_file(database)
+    checks.writable(settings.data_dir, "LEDGER_DATA_DIR")
+    checks.writable(database.parent, "LEDGER_DATABASE_URL")
+    checks.writable(settings.checkpoint_dir, "LEDGER_CHECKPOINT_DIR")
+    return Service(settings, database, master_of(settings, database), hasher)
+
+
+def database_of(settings: Settings) -> Path:
+    """The database's file."""
+    return Path(settings.database_url.removeprefix("sqlite:///"))
+
+
+def master_of(settings: Settings, database: Path) -> MasterKeys:
+    """The master keys, which must fit the ledger; an empty ledger without one gets one. Raises StartError."""
     with sqlite.sync_read_engine(database).connect() as connection:
-        found = migrate.current(connection)
-        if found != migrate.newest():
-            raise StartError(
-                f"The ledger's schema is {found or 'missing'} and this version needs {migrate.newest()}: "
-                "run session-ledger migrate."
-            )
         empty = heads.size(connection) == 0
         known = heads.key_checks(connection)
     if settings.master_key is None:
@@ -156,7 +203,36 @@ def prepare(settings: Settings, hasher: Hasher | None = None) -> Service:
     if new:
         with sqlite.transaction(database) as connection:
             heads.add_key_checks(connection, new)
-    return Service(settings, database, master, hasher)
+    return master
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Desk]:
+    """A ledger for the command line, beside a service or alone. Raises StartError for one that was never served."""
+    database = database_of(settings)
+    checks.ledger_file(database)
+    with sqlite.sync_read_engine(database).connect() as connection:
+        if heads.size(connection) == 0:
+            raise StartError(f"The ledger at {database} is empty: start it once with session-ledger serve.")
+    ledger, engine, hasher = Ledger(SqliteWriter(database)), sqlite.read_engine(database), Hasher()
+    try:
+        subjects = Subjects(ledger, SubjectReader(engine), hasher, banned_by(settings))
+        yield Desk(ledger, engine, subjects, HistoryReader(engine))
+    finally:
+        await ledger.close()
+        await engine.dispose()
+        hasher.close()
+
+
+def keys_at(desk: Desk, settings: Settings) -> Keys:
+    """The ring of signing keys, for who has the master key. Raises StartError."""
+    master = master_of(settings, database_of(settings))
+    return Keys(desk.ledger, desk.keys, master, key_policy(settings), _now)
+
+
+def banned_by(settings: Settings) -> Banned:
+    """What no password may be made of."""
+    return load_banned((*settings.banned_words, settings.public_url.partition("://")[2]))
 
 
 def create_app(service: Service) -> Edge:
@@ -172,6 +248,8 @@ def create_app(service: Service) -> Edge:
         debug=False,
     )
     config = EdgeConfig(settings.public_url, settings.trusted_proxies, unavailable=(Unavailable, Busy, KeyUnavailable))
+    if settings.metrics_port is not None:
+        config = replace(config, observe=service.metrics.request)
     return Edge(inner, config)
 
 

@@ -18,8 +18,10 @@ class Checkpointing:
         self._store = store
         self._origin = origin
         self._seed = seed
-        self.size = -1
+        self.position = -1
         """Events in the log when it was last looked at."""
+        self.size = -1
+        """How many of them are signed."""
         self.signed_at = 0.0
         """When the note that stands was signed or first seen, seconds since the epoch."""
         self.note = store.last() or ""
@@ -32,6 +34,7 @@ class Checkpointing:
     def _advance(self, connection: Connection) -> str:
         head = schema.head.c
         size, frontier = connection.execute(select(head.size, head.frontier)).one()
+        self.position = size
         if size == self.size:
             return self.note
         note = advance(self._store, Head(self._origin, size, frontier), self._seed, leaves_of(connection))

@@ -10,7 +10,7 @@ from core import log
 from core.clients import Clients
 from core.keys import Keys
 from core.master import MasterKeys, generate
-from core.subjects import Subjects, initial_password
+from core.subjects import Subjects, WeakPassword, initial_password
 from events.decision import Streams
 from events.ledger import Ledger
 from events.log import STREAM
@@ -84,8 +84,18 @@ async def begin(ledger: Ledger, clients: Clients, keys: Keys) -> str:
     return origin
 
 
+async def check_first_password(subjects: Subjects, given: str | None) -> None:
+    """Refuse a weak password for the first account before anything is written. Raises StartError, which tells why."""
+    if given is None or await subjects.reader.page(limit=1):
+        return
+    try:
+        subjects.checked(given, ADMIN)
+    except WeakPassword as error:
+        raise StartError(f"LEDGER_ADMIN_PASSWORD cannot be used. {error}") from None
+
+
 async def first_admin(subjects: Subjects, given: str | None, folder: Path, *, terminal: bool) -> FirstAdmin | None:
-    """Make the account `admin` in a ledger that has no account yet. Raises WeakPassword for a given one.
+    """Make the account `admin` in a ledger that has no account yet; a given password was checked before.
 
     A password that we made goes to the terminal, or to a file that its first use deletes. The file is written first:
     if we crash between the two, there is a file without an account, and the next start writes another.
