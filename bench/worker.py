@@ -1,0 +1,149 @@
+"""One process under load, pinned to its core: serves one of the four applications and says what it used.
+
+`python -m bench.worker KIND FOLDER CORE`. Speaks lines of JSON: questions on stdin, answers on the descriptor that
+it was given. Ends when stdin does.
+"""
+
+import asyncio
+import os
+import resource
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+import app
+from bench import routes
+from bench.population import populate, texts
+from bench.process import answer, questions
+from core import journal
+from core.start import generate
+from edge import Edge
+from events import client as clients
+from events import migrate, projections, sqlite
+from events.client import Client
+from events.decision import States
+from events.family import Family
+from events.log import STREAM as LOG
+from events.log import Log
+from settings import Settings
+
+PASSWORD = "violet-copper-lantern-71-meadow"
+"""Of everybody here."""
+FAMILIES = 256
+
+
+def settings_of(folder: Path, port: int) -> Settings:
+    """Settings of a service in this folder, at this port, that limits nothing."""
+    return Settings.model_validate(
+        {
+            "data_dir": folder / "data",
+            "checkpoint_dir": folder / "checkpoints",
+            "admin_password": PASSWORD,
+            "master_key": generate(os.urandom(32)),
+            "rate_limits": False,
+            "port": port,
+        }
+    )
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on just now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+async def start(folder: Path, port: int) -> app.Service:
+    """A started service on a new ledger."""
+    settings = settings_of(folder, port)
+    settings.data_dir.mkdir(parents=True)
+    database = settings.data_dir / "ledger.db"
+    with sqlite.transaction(database) as connection:
+        migrate.upgrade(connection)
+    service = app.prepare(settings)
+    await service.start()
+    return service
+
+
+def application(kind: str, service: app.Service, example: Family) -> Any:
+    """The ASGI application of this kind. Raises KeyError for a kind that there is not."""
+    if kind == "bare":
+        return routes.bare(service.keys, service.master, example)
+    tools = service.families._tools  # noqa: SLF001 - a comparison takes apart what it compares with
+    if kind == "floor":
+        service.families = routes.Floor(tools, example)
+    if kind == "baseline":
+        service.families = routes.Baseline(tools, str(service.database), _states(service))
+    return app.create_app(service)
+
+
+def _states(service: app.Service) -> States:
+    states = States()
+    with sqlite.sync_read_engine(service.database).connect() as connection:
+        for kind, stream in ((Log, LOG), (Client, clients.stream_of("web"))):
+            states.by_stream.update({one.id: one for one in projections.load(connection, kind, [stream])})  # type: ignore[type-var]
+    return states
+
+
+def _example(service: app.Service, stream: bytes) -> Family:
+    with sqlite.sync_read_engine(service.database).connect() as connection:
+        return projections.load(connection, Family, [stream])[0]
+
+
+def used() -> dict[str, float]:
+    """Processor seconds and resident MiB of this process, now and at most."""
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"cpu": time.process_time(), "resident": resident / 2**20, "peak": peak / 2**10}
+
+
+def _said(service: app.Service) -> dict[str, float]:
+    return {"batches": service.ledger.batches, "commands": service.ledger.commands, **used()}
+
+
+async def serve(kind: str, folder: Path, answers: int) -> None:
+    """Start, say where and with what tokens, serve until stdin ends."""
+    port = free_port()
+    service = await start(folder, port)
+    hashed = await service.hasher.hash(PASSWORD)
+    people = await populate(service.ledger, service.master, FAMILIES, hashed)
+    target: Edge | Any = application(kind, service, _example(service, people[0].token.family))
+    server = Server(
+        target,
+        address="127.0.0.1",
+        port=port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(keep_alive=True),
+        websockets=False,
+        log_enabled=False,
+    )
+    serving = asyncio.create_task(server.serve())
+    await asyncio.sleep(0.3)
+    names = [one.name for one in people]
+    answer(answers, {"port": port, "tokens": texts(service.master, people), "names": names})
+    asked = await questions()
+    while await asked.readline():
+        answer(answers, _said(service))
+    server.stop()
+    await serving
+    await service.stop()
+
+
+def main() -> None:
+    kind, folder, core, answers = sys.argv[1:]
+    os.sched_setaffinity(0, {int(core)})  # before there is any other thread: they inherit it
+    journal.configure_logging("info", as_json=True)
+    uvloop.run(serve(kind, Path(folder), int(answers)))
+
+
+if __name__ == "__main__":
+    main()
