@@ -19,7 +19,7 @@ from events import family, ids
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
-class TokenAnswer(msgspec.Struct, omit_defaults=True):
+class TokenAnswer(msgspec.Struct):
     """Tokens of a family that lives. `expires_in` is in seconds."""
 
     access_token: str
