@@ -173,6 +173,7 @@ SQLITE_TRIGGERS = (
     WHEN EXISTS (SELECT 1 FROM head)
     BEGIN SELECT raise(ABORT, 'head: there is exactly one row'); END""",
     """CREATE TRIGGER head_grows BEFORE UPDATE ON head
-    WHEN new.id <> old.id OR new.size < old.size OR new.last_at < old.last_at
+    WHEN new.id <> old.id OR new.last_at < old.last_at
+      OR new.size < (SELECT coalesce(max(position) + 1, 0) FROM events)
     BEGIN SELECT raise(ABORT, 'head: size and time only grow'); END""",
 )
