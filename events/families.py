@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import projections, reads, schema
 from events.client import Client
 from events.decision import State, States
-from events.family import Family
+from events.family import LIVING, Family
 from events.log import STREAM, Log
 from events.subject import Subject
 
@@ -45,6 +45,13 @@ class FamilyReader:
         query = select(table).where(table.c.subject == subject).order_by(table.c.started_at.desc()).limit(limit)
         async with reads.snapshot(self._engine) as connection:
             return [Family(*row) for row in await connection.execute(query)]
+
+    async def count_living(self) -> int:
+        """How many families live, counted one by one."""
+        table = schema.families
+        query = select(func.count()).select_from(table).where(table.c.status == LIVING)
+        async with reads.snapshot(self._engine) as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def slice_after(self, cursor: bytes, size: int) -> list[Family]:
         """The next families by id, for jobs that go through all of them at a bounded cost."""
