@@ -113,16 +113,17 @@ class States:
 
     def lacking(self, streams: Streams) -> Streams | None:
         """Those of the streams that were not read yet, or None."""
-        known = self.by_stream.keys()
+        # `difference` looks each wanted one up; `wanted - known.keys()` would go through all that is known.
+        known = self.by_stream
         lacking = Streams(
-            streams.families - known,
-            streams.subjects - known,
-            streams.clients - known,
-            streams.keys - known,
-            streams.logs - known,
-            streams.actions - known,
-            streams.living_of - self.living.keys(),
-            streams.names - self.named.keys(),
+            streams.families.difference(known),
+            streams.subjects.difference(known),
+            streams.clients.difference(known),
+            streams.keys.difference(known),
+            streams.logs.difference(known),
+            streams.actions.difference(known),
+            streams.living_of.difference(self.living),
+            streams.names.difference(self.named),
         )
         return lacking if any(lacking) else None
 
