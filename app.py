@@ -31,6 +31,9 @@ from core.policy import Policy
 from core.presence import warm_up
 from core.start import StartError
 from core.subjects import Subjects
+from dashboard import routes as dashboard
+from dashboard.door import Door as StaffDoor
+from dashboard.pages import Pages
 from edge import Edge, EdgeConfig
 from events import heads, sqlite
 from events.checkpoints import CheckpointStore, Contradiction
@@ -43,6 +46,7 @@ from events.sqlite import SqliteWriter
 from events.subjects import SubjectReader
 from settings import Settings
 
+VERSION = "0.1.0"
 KEY_LEAD = 3600
 """Seconds that a key is published before the scheduled rotation lets it sign."""
 SKEW = 60
@@ -206,6 +210,14 @@ def master_of(settings: Settings, database: Path) -> MasterKeys:
     return master
 
 
+def master_at_hand(settings: Settings) -> MasterKeys | None:
+    """The master keys in the settings or the data folder, if any. Raises StartError for a text that is none."""
+    if settings.master_key is not None:
+        return start.parse_master_key(settings.master_key.get_secret_value())
+    file = settings.data_dir / start.KEY_FILE
+    return start.parse_master_key(file.read_text("utf-8").strip()) if file.exists() else None
+
+
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Desk]:
     """A ledger for the command line, beside a service or alone. Raises StartError for one that was never served."""
@@ -237,17 +249,22 @@ def banned_by(settings: Settings) -> Banned:
 
 def create_app(service: Service) -> Edge:
     """The ASGI application of a service that was started: Litestar behind the edge."""
-    settings = service.settings
+    settings, pages = service.settings, Pages()
 
     inner = Litestar(
-        route_handlers=[auth.router, account.router, public.router],
+        route_handlers=[auth.router, account.router, public.router, dashboard.router(staff_door_of(service, pages))],
         dependencies={"door": Provide(lambda: door_of(service), use_cache=True, sync_to_thread=False)},
         exception_handlers=problems.exception_handlers(),
-        openapi_config=OpenAPIConfig("Session Ledger", "0.1.0", path="/schema") if settings.public_schema else None,
+        openapi_config=OpenAPIConfig("Session Ledger", VERSION, path="/schema") if settings.public_schema else None,
         logging_config=None,
         debug=False,
     )
-    config = EdgeConfig(settings.public_url, settings.trusted_proxies, unavailable=(Unavailable, Busy, KeyUnavailable))
+    config = EdgeConfig(
+        settings.public_url,
+        settings.trusted_proxies,
+        unavailable=(Unavailable, Busy, KeyUnavailable),
+        page=pages.error,
+    )
     if settings.metrics_port is not None:
         config = replace(config, observe=service.metrics.request)
     return Edge(inner, config)
@@ -266,6 +283,19 @@ def door_of(service: Service) -> Door:
         ready=service.is_ready,
         own_origin=settings.public_url,
         web_origins=frozenset(settings.allowed_origins),
+    )
+
+
+def staff_door_of(service: Service, pages: Pages) -> StaffDoor:
+    """What the dashboard's routes work with."""
+    return StaffDoor(
+        families=service.families,
+        history=service.history,
+        family_reader=service.family_reader,
+        subject_reader=service.subject_reader,
+        own_origin=service.settings.public_url,
+        pages=pages,
+        now=_now,
     )
 
 

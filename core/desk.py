@@ -1,6 +1,7 @@
 """What the command line does with a ledger, beside a running service. Needs no master key; knows no terminal."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,6 +22,8 @@ from events.ledger import Ledger
 from events.subject import PREFIX
 
 ACTOR = "cli"
+PAGE = 500
+FOLLOW_SECONDS = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,27 @@ class Desk:
     async def keys(self) -> list[Key]:
         """All signing keys that there ever were, the oldest first."""
         return sorted(await read_keys(self.engine), key=lambda one: (one.created_at, one.id))
+
+    async def events(self, stream: bytes | None, limit: int, *, follow: bool) -> AsyncIterator[list[Event]]:
+        """The newest events, oldest first, of all streams or of one; with `follow`, for ever, as they are committed."""
+        if stream is None:
+            found = (await self.history.before(None, limit))[::-1] if limit else []
+            place = found[-1].position if found else (await self.history.head()).size - 1
+        else:
+            found = await self.history.tail_of_stream(stream, max(1, limit))
+            place = found[-1].version if found else 0
+        yield found[-limit:] if limit else []
+        while follow:
+            more = (
+                await self.history.after(place, PAGE)
+                if stream is None
+                else await self.history.of_stream(stream, place, PAGE)
+            )
+            if more:
+                place = more[-1].position if stream is None else more[-1].version
+                yield more
+            else:
+                await asyncio.sleep(FOLLOW_SECONDS)
 
     async def names(self, events: Iterable[Event]) -> dict[str, str]:
         """Login names of the subjects of these events, by `sub_…`."""

@@ -1,4 +1,4 @@
-"""Numbers for Prometheus on a port of their own: how often, how long, how much waits. Never whose: no label is an id."""
+"""Numbers for Prometheus on a port of their own: how often, how long, how much waits. No label is an id."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple

@@ -53,6 +53,15 @@ def claim(host: str, port: int, setting: str = "LEDGER_PORT") -> str:
     return str(where[0])
 
 
+def new_loop() -> asyncio.AbstractEventLoop:
+    """An event loop for `asyncio.Runner`: uvloop's where it is installed (not on Windows)."""
+    try:
+        import uvloop  # noqa: PLC0415 - an optional dependency
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 def told_to_stop() -> asyncio.Event:
     """Set by Ctrl-C or SIGTERM, from now on. Further signals change nothing: stopping is bounded."""
     stop = asyncio.Event()

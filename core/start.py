@@ -109,6 +109,18 @@ async def first_admin(subjects: Subjects, given: str | None, folder: Path, *, te
     return FirstAdmin(ADMIN, made)
 
 
+def how_to_sign_in(made: FirstAdmin | None, folder: Path, *, terminal: bool) -> str:
+    """One sentence after a start, empty once the first password was used. Holds a password only for a terminal."""
+    file = folder.absolute() / PASSWORD_FILE
+    if made is None:
+        return f"Sign in as {ADMIN} with the password in {file}; its first use deletes it." if file.exists() else ""
+    if made.password is None:
+        return f"Sign in as {ADMIN} with the password in LEDGER_ADMIN_PASSWORD."
+    if terminal:
+        return f"Sign in as {ADMIN} with the password {made.password} (it is shown only now)."
+    return f"Sign in as {ADMIN} with the password in {file}; its first use deletes it."
+
+
 def forget_password_file(folder: Path) -> None:
     """Delete the initial password after its first use."""
     (folder / PASSWORD_FILE).unlink(missing_ok=True)

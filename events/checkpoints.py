@@ -3,6 +3,7 @@
 Knows neither the database nor when to sign.
 """
 
+import base64
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -66,6 +67,13 @@ class CheckpointStore:
             msg = "The last checkpoint is damaged or was signed by another key."
             raise Contradiction(msg)
         return Signed(checkpoint, self.frontier(checkpoint), text)
+
+    def public(self) -> bytes | None:
+        """The public key as `vkey` states it: who can write here could have put another there. Raises OSError."""
+        raw = self._read("vkey")
+        with suppress(ValueError, IndexError):
+            return None if raw is None else base64.b64decode(raw.split(b"+", 2)[2], validate=False)[1:]
+        return None
 
     def frontier(self, checkpoint: Checkpoint) -> bytes | None:
         """The frontier of the tree at that checkpoint, if the stored one folds to the signed root."""

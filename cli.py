@@ -1,0 +1,423 @@
+"""The command `session-ledger`: starts the service, and works on its ledger beside it. Decides nothing by itself."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import click
+import structlog
+
+import app
+from core import checks, faults, journal, line, serving, start
+from core.desk import ACTOR, Desk
+from core.key import Verdict as KeyVerdict
+from core.keys import KeyUnavailable
+from core.reason import STAFF_REASONS, TICKET
+from core.start import StartError
+from core.subject import Outcome
+from core.subjects import BadName, BadRoles, WeakPassword
+from core.verdict import STAFF_ROLES, Verdict
+from events import family, heads, ids, migrate, sqlite
+from events.checkpoint import public_of
+from events.checkpoints import CheckpointStore, Contradiction, Signed
+from events.rebuild import rebuild as rebuilt
+from events.subject import Subject
+from events.verify import Finding
+from events.verify import verify as verified
+from settings import Settings, SettingsError, load
+
+SENTENCES = (
+    SettingsError,
+    StartError,
+    KeyUnavailable,
+    Contradiction,
+    migrate.NotOurs,
+    BadName,
+    BadRoles,
+    WeakPassword,
+)
+"""Their text is a sentence for people already."""
+PAGE = 500
+T = TypeVar("T")
+
+
+class Refused(click.ClickException):
+    """One sentence on standard error, and status 2: nothing was done, for a reason that the caller can change."""
+
+    exit_code = 2
+
+    def show(self, file: Any = None) -> None:
+        click.echo(self.message, err=True, file=file)
+
+
+class Failed(Refused):
+    """Status 1: it was done, and the answer is bad."""
+
+    exit_code = 1
+
+
+class Commands(click.Group):
+    """Makes one sentence of what goes wrong; nothing ends in a traceback, which may quote secrets."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SENTENCES as error:
+            raise Refused(f"{str(error).rstrip('.')}.") from None
+        except BrokenPipeError:
+            raise
+        except faults.KINDS as error:
+            raise Refused(faults.sentence(error)) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # noqa: BLE001 - a message of its own may quote a value; kind and place do not
+            told = journal.failure(error)
+            raise Failed(f"This is a fault of session-ledger: {told['error']} at {told['stack'][-1]}.") from None
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: session-ledger migrate && session-ledger serve",
+)
+@click.version_option(app.VERSION, prog_name="session-ledger")
+def main() -> None:
+    """Sign users in, rotate their refresh tokens, notice stolen ones, and keep a ledger that can be proved.
+
+    Settings come from the environment (LEDGER_...), see docs/configuration.md. Every command works beside a running
+    service.
+    """
+
+
+@main.command(epilog="Example: LEDGER_PORT=9000 session-ledger serve")
+def serve() -> None:
+    """Answer requests until Ctrl-C or SIGTERM.
+
+    Checks everything first; what is wrong is one sentence and status 2. Requests under way are answered at the end.
+    """
+    settings = load()
+    with checks.sole_service(app.database_of(settings)):
+        service = app.prepare(settings)
+        address = serving.claim(settings.host, settings.port)
+        if settings.metrics_port is not None:
+            serving.claim(settings.host, settings.metrics_port, "LEDGER_METRICS_PORT")
+        journal.configure_logging(settings.log_level, as_json=not sys.stdout.isatty())
+        with asyncio.Runner(loop_factory=serving.new_loop) as runner:
+            asked = runner.run(_served(service, address))
+    if not asked:
+        raise Failed("The server ended by itself; look at the lines before this one.")
+
+
+async def _served(service: app.Service, address: str) -> bool:
+    stop = serving.told_to_stop()
+    await service.start()
+    try:
+        application = app.create_app(service)
+        port = service.settings.port
+        return await serving.serve(application, address, port, stop, lambda: _greet(service, address))
+    finally:
+        await service.stop()
+
+
+def _greet(service: app.Service, address: str) -> None:
+    """Where, with what, how to sign in, how to stop: to a terminal; else beside the log, which programs read."""
+    settings, terminal = service.settings, sys.stdout.isatty()
+    shown = f"[{address}]" if ":" in address else address
+    told = [
+        f"Session Ledger answers at {settings.public_url} (listening on {shown}:{settings.port}).",
+        f"Data: {settings.data_dir.absolute()}. Checkpoints: {settings.checkpoint_dir.absolute()}.",
+        start.how_to_sign_in(service.first_admin, settings.data_dir, terminal=terminal),
+        "Stop with Ctrl-C." if terminal else "Stop with SIGTERM or Ctrl-C.",
+    ]
+    click.echo("\n".join(filter(None, told)), err=not terminal)
+    structlog.get_logger().info("serving", port=settings.port)
+
+
+@main.command("migrate", epilog="Example: LEDGER_DATA_DIR=/var/lib/session-ledger session-ledger migrate")
+def migrate_() -> None:
+    """Create the database, or bring its schema up to date.
+
+    An existing SQLite file is copied aside first. Does nothing where there is nothing to do.
+    """
+    settings = load()
+    database = app.database_of(settings)
+    done = migrate.bring_up(database)
+    if done.copy is not None:
+        click.echo(f"Kept the database as it was in {done.copy}.")
+    if done.before == done.after:
+        click.echo(f"{database} has the schema {done.after} already.")
+    else:
+        click.echo(f"{database} now has the schema {done.after}" + (f", was {done.before}." if done.before else "."))
+
+
+@main.command(epilog="Example: session-ledger verify")
+@click.option("--no-checkpoint", is_flag=True, help="Do not hold the log against the last signed checkpoint.")
+def verify(*, no_checkpoint: bool) -> None:
+    """Recompute the whole log: leaves, tree, versions, folds. Status 1 with `#17: reason` where it does not fit."""
+    settings = load()
+    database = app.database_of(settings)
+    checks.ledger_file(database)
+    signed = None if no_checkpoint else _last_signed(settings)
+    with sqlite.sync_read_engine(database).connect() as connection, _bar("verifying", heads.size(connection)) as done:
+        connection.rollback()
+        found = verified(connection, signed, done)
+    if isinstance(found, Finding):
+        raise Failed(str(found))
+    against = f" It continues the checkpoint of {signed.checkpoint.size} events." if signed else ""
+    click.echo(f"{found.size} events fit, root {found.root.hex()}.{against}")
+
+
+def _last_signed(settings: Settings) -> Signed | None:
+    """The last checkpoint, by the key that our master key gives; without that key, by the one beside the checkpoint."""
+    store = CheckpointStore(settings.checkpoint_dir)
+    if store.last() is None:
+        click.echo(f"There is no checkpoint in {store.folder}: the log is held against itself only.", err=True)
+        return None
+    master = app.master_at_hand(settings)
+    if master is not None:
+        return store.signed(public_of(master.checkpoint_seed(master.current) or b""))
+    click.echo("Without the master key, the checkpoint is held against the public key beside it.", err=True)
+    public = store.public()
+    if public is None:
+        raise Refused("There is no key to check the checkpoint with: set LEDGER_MASTER_KEY, or use --no-checkpoint.")
+    return store.signed(public)
+
+
+@contextmanager
+def _bar(label: str, length: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, told how much is done."""
+    with click.progressbar(length=length, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        yield lambda done: bar.update(done - bar.pos)
+
+
+@main.command(epilog="Example: session-ledger rebuild")
+def rebuild() -> None:
+    """Fold all events again and put the result in the place of the stored state, in one transaction."""
+    database = app.database_of(load())
+    checks.ledger_file(database)
+    with sqlite.sync_read_engine(database).connect() as connection, _bar("rebuilding", heads.size(connection)) as done:
+        connection.rollback()
+        found = rebuilt(connection, lambda: sqlite.transaction(database), done)
+    for difference in found:
+        click.echo(f"Put right: {difference}.")
+    click.echo(f"Rebuilt; {len(found)} of the stored rows were not what the events say.")
+
+
+def at_desk(work: Callable[[Desk], Awaitable[T]]) -> T:
+    """Open the ledger, do the work, close it."""
+
+    async def run() -> T:
+        async with app.opened(load()) as desk:
+            return await work(desk)
+
+    return asyncio.run(run())
+
+
+@main.group()
+def user() -> None:
+    """Accounts: add, list, disable, enable, set passwords and roles."""
+
+
+stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+
+
+@user.command("add", epilog="Example: session-ledger user add alice --role responder")
+@click.argument("name")
+@click.option("--role", "roles", multiple=True, type=click.Choice(sorted(STAFF_ROLES)), help="For the dashboard.")
+@stdin_option
+def user_add(name: str, roles: tuple[str, ...], *, password_stdin: bool) -> None:
+    """Create an account. Without a role it signs in to applications only."""
+    given = _password(stdin=password_stdin)
+    outcome = at_desk(lambda desk: desk.subjects.register(name, given, " ".join(roles), ACTOR))
+    if outcome is Outcome.NAME_TAKEN:
+        raise Refused(f"There is an account {name} already.")
+    click.echo(f"Created {name}.")
+
+
+@user.command("password", epilog="Example: session-ledger user password alice")
+@click.argument("name")
+@stdin_option
+def user_password(name: str, *, password_stdin: bool) -> None:
+    """Set an account's password; all its sessions end."""
+    given = _password(stdin=password_stdin)
+    _about_user(name, lambda desk, owner: desk.subjects.set_password(owner, given, ACTOR))
+    click.echo(f"The password of {name} is set; all sessions of {name} have ended.")
+
+
+@user.command("disable", epilog="Example: session-ledger user disable alice --reason left")
+@click.argument("name")
+@click.option("--reason", type=click.Choice(sorted(STAFF_REASONS)), default="maintenance", show_default=True)
+def user_disable(name: str, reason: str) -> None:
+    """Let nobody sign in as NAME; all its sessions end in the same commit."""
+    _about_user(name, lambda desk, owner: desk.subjects.disable(owner, reason, ACTOR))
+    click.echo(f"{name} is disabled; all sessions of {name} have ended.")
+
+
+@user.command("enable", epilog="Example: session-ledger user enable alice")
+@click.argument("name")
+def user_enable(name: str) -> None:
+    """Let NAME sign in again. No session comes back."""
+    _about_user(name, lambda desk, owner: desk.subjects.enable(owner, ACTOR))
+    click.echo(f"{name} is enabled.")
+
+
+@user.command("roles", epilog="Example: session-ledger user roles alice viewer")
+@click.argument("name")
+@click.argument("roles", nargs=-1, type=click.Choice(["none", *sorted(STAFF_ROLES)]))
+def user_roles(name: str, roles: tuple[str, ...]) -> None:
+    """Show the roles of NAME, or replace them; `none` takes all away."""
+    if not roles:
+        click.echo(at_desk(lambda desk: _owner(desk, name)).roles or "none")
+        return
+    wanted = " ".join(role for role in roles if role != "none")
+    _about_user(name, lambda desk, owner: desk.subjects.change_roles(owner, wanted, ACTOR))
+    click.echo(f"{name} has the roles: {wanted or 'none'}.")
+
+
+@user.command("list", epilog="Example: session-ledger user list")
+def user_list() -> None:
+    """All accounts by name: name, status, roles, id."""
+
+    async def listed(desk: Desk) -> None:
+        after = ""
+        while found := await desk.subjects.reader.page(after, PAGE):
+            for one in found:
+                stated = ids.to_text("sub", one.id)
+                click.echo(f"{journal.escaped(one.name):<24}  {one.status:<8}  {one.roles or '-':<24}  {stated}")
+            after = found[-1].name
+
+    at_desk(listed)
+
+
+def _about_user(name: str, work: Callable[[Desk, Subject], Awaitable[Outcome]]) -> Outcome:
+    async def run(desk: Desk) -> Outcome:
+        return await work(desk, await _owner(desk, name))
+
+    return at_desk(run)
+
+
+async def _owner(desk: Desk, name: str) -> Subject:
+    found = await desk.subjects.find(name)
+    if found is None:
+        raise Refused(f"There is no account {name}.")
+    return found
+
+
+def _password(*, stdin: bool) -> str:
+    """From a terminal without echo, or the first line of standard input; never from an argument, which others see."""
+    if stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if not sys.stdin.isatty():
+        raise Refused("There is no terminal to ask for the password: use --password-stdin.")
+    asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return asked
+
+
+@main.command(epilog="Example: session-ledger revoke fam_aac6cf… --reason stolen_token --ticket INC-4711")
+@click.argument("family_id", metavar="FAMILY")
+@click.option("--reason", required=True, type=click.Choice(sorted(STAFF_REASONS)), help="Why, as the log keeps it.")
+@click.option("--note", default="", help="For people; can be deleted with the account.")
+@click.option("--ticket", default="", help="Number of the incident.")
+def revoke(family_id: str, reason: str, note: str, ticket: str) -> None:
+    """End one session: nothing of it is accepted any more, by any process, from now on."""
+    stream = _family(family_id)
+    if ticket and not TICKET.fullmatch(ticket):
+        raise Refused("A ticket has 1 to 32 letters, digits, dots, hyphens and underscores.")
+    answer = at_desk(lambda desk: desk.revoke(stream, reason, note, ticket))
+    if answer.verdict is Verdict.UNKNOWN:
+        raise Refused(f"There is no family {family_id}.")
+    click.echo(f"{family_id} is revoked." if answer.ended else f"{family_id} had ended before.")
+
+
+def _family(text: str) -> bytes:
+    stream = ids.from_text(family.PREFIX, text)
+    if stream is None:
+        raise Refused(f"{journal.escaped(text)} is not the id of a family: those look like fam_ and 26 characters.")
+    return stream
+
+
+@main.group()
+def keys() -> None:
+    """The keys that sign access tokens."""
+
+
+@keys.command("list", epilog="Example: session-ledger keys list")
+def keys_list() -> None:
+    """All keys, the oldest first: id, status, algorithm, since when."""
+    for one in at_desk(lambda desk: desk.keys()):
+        since = one.retire_at or one.activated_at or one.created_at
+        click.echo(f"{one.key}  {one.status:<8}  {one.algorithm:<6}  {line.moment(since)}")
+
+
+@keys.command("rotate", epilog="Example: session-ledger keys rotate")
+@click.option("--force", is_flag=True, help="Even if the next key was published only a moment ago.")
+def keys_rotate(*, force: bool) -> None:
+    """Let the published next key sign, and publish another. Needs the master key. A running service follows."""
+    settings = load()
+
+    async def rotated(desk: Desk) -> KeyVerdict:
+        ring = app.keys_at(desk, settings)
+        await ring.load()
+        return await ring.rotate(ACTOR, force=force)
+
+    if at_desk(rotated) is KeyVerdict.EARLY:
+        raise Refused("The next key was published a short time ago and is not known everywhere: wait, or use --force.")
+    click.echo("Another key signs now; the one before verifies until its last token has expired.")
+
+
+@main.group()
+def client() -> None:
+    """Applications that use the API."""
+
+
+@client.command("list", epilog="Example: session-ledger client list")
+def client_list() -> None:
+    """All clients: name, status."""
+    for one in at_desk(lambda desk: desk.clients()):
+        click.echo(f"{one.client:<24}  {one.status}")
+
+
+@client.command("disable", epilog="Example: session-ledger client disable web")
+@click.argument("name")
+def client_disable(name: str) -> None:
+    """Refuse sign-in and refresh for NAME."""
+    _set_client(name, enabled=False)
+
+
+@client.command("enable", epilog="Example: session-ledger client enable web")
+@click.argument("name")
+def client_enable(name: str) -> None:
+    """Let NAME work again."""
+    _set_client(name, enabled=True)
+
+
+def _set_client(name: str, *, enabled: bool) -> None:
+    if at_desk(lambda desk: desk.set_client(name, enabled=enabled)) == "unknown":
+        raise Refused(f"There is no client {name}.")
+    click.echo(f"{name} is {'enabled' if enabled else 'disabled'}.")
+
+
+@main.command(epilog="Example: session-ledger events --family fam_aac6cf… --json")
+@click.option("--follow", is_flag=True, help="Go on with new events until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each event.")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(0, 100_000), help="How many of the newest.")
+@click.option("--family", "family_id", default="", help="Only those of one family.")
+def events(*, follow: bool, as_json: bool, limit: int, family_id: str) -> None:
+    """The newest events, oldest first: position, time, what, whose, by whom, from where."""
+    stream = _family(family_id) if family_id else None
+
+    async def told(desk: Desk) -> None:
+        async for some in desk.events(stream, limit, follow=follow):
+            names = {} if as_json else await desk.names(some)
+            for one in some:
+                click.echo(line.record(one) if as_json else line.row(one, names))
+            sys.stdout.flush()
+
+    with suppress(KeyboardInterrupt):
+        at_desk(told)
+
+
+if __name__ == "__main__":
+    main()
