@@ -1,0 +1,73 @@
+"""What the routes of this door work with, and who is looking; two values that the wiring and the gate provide."""
+
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeAlias
+
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
+
+from core.families import Families
+from core.token import Token
+from dashboard.pages import Pages
+from events import ids
+from events.families import FamilyReader
+from events.family import PREFIX, Family
+from events.history import HistoryReader
+from events.subject import Subject
+from events.subjects import SubjectReader
+
+ANYONE: Final = "anyone"
+"""Whoever is signed in, even if all roles were taken away meanwhile."""
+VIEWER: Final = "viewer"
+RESPONDER: Final = "responder"
+ADMIN: Final = "admin"
+REACH: Final = {
+    VIEWER: frozenset({VIEWER, RESPONDER, ADMIN}),
+    RESPONDER: frozenset({RESPONDER, ADMIN}),
+    ADMIN: frozenset({ADMIN}),
+}
+"""What a route asks for, and the roles that have it."""
+
+
+class Door(NamedTuple):
+    """Use cases, readers and pages."""
+
+    families: Families
+    history: HistoryReader
+    family_reader: FamilyReader
+    subject_reader: SubjectReader
+    own_origin: str
+    pages: Pages
+    now: Callable[[], int]
+    """Microseconds since the epoch."""
+
+
+class Staff(NamedTuple):
+    """Somebody who was let in, as committed just now."""
+
+    subject: Subject
+    family: Family
+    token: Token
+    csrf: str
+
+    @property
+    def name(self) -> str:
+        return self.subject.name
+
+    @property
+    def family_id(self) -> str:
+        """`fam_…` of the session at this dashboard."""
+        return ids.to_text(PREFIX, self.family.id)
+
+    @property
+    def role(self) -> str:
+        """The highest one."""
+        return next((role for role in (ADMIN, RESPONDER, VIEWER) if role in self.subject.role_set), "no role")
+
+    def may(self, role: str) -> bool:
+        """Whether this person has the role or a higher one."""
+        return role == ANYONE or bool(REACH[role] & self.subject.role_set)
+
+
+Given: TypeAlias = NamedDependency[SkipValidation[Door]]
+GivenStaff: TypeAlias = NamedDependency[SkipValidation[Staff]]

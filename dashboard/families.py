@@ -1,0 +1,136 @@
+"""One family: its story, what of it still works, and Revoke. Reads by readers, ends through core."""
+
+from typing import Any, Final, NamedTuple
+
+from litestar import Request, Response, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+
+from core.reason import STAFF_REASONS
+from dashboard import answers, cookie, forms, rows, story, telling, way
+from dashboard.door import RESPONDER, VIEWER, Door, Given, GivenStaff, Staff
+from dashboard.forms import Revocation
+from dashboard.gate import visit_of, wants
+from dashboard.rows import Names, Row
+from events import family, ids, subject
+from events.families import Held
+
+SHOWN: Final = 200
+"""Events of a story on one page: the end of a longer one, with its beginning."""
+NOTICES: Final = {
+    "revoked": "Family revoked. Its refresh token is refused from now on.",
+    "already": "Nothing was changed: this family had ended before.",
+}
+"""What stands above the page after a POST, by code; only where the family really has ended."""
+
+
+class Told(NamedTuple):
+    """A family with everything that its page shows."""
+
+    held: Held
+    public_id: str
+    subject: str
+    ended_by: str
+    rows: list[Row]
+    reuse: story.Reuse | None
+
+
+@get("/families/{family_id:str}", opt=wants(VIEWER))
+async def show(
+    request: Request[Any, Any, Any], door: Given, staff: GivenStaff, family_id: FromPath[str]
+) -> Response[Any]:
+    """The story of a family."""
+    told = await _told(door, family_id)
+    if answers.wants_json(request):
+        return answers.json(_as_json(told, door.now()))
+    notice = NOTICES.get(request.query_params.get("notice", ""), "") if not told.held.family.living else ""
+    return answers.html(_page(door, staff, told, forms.EMPTY, notice))
+
+
+@post("/families/{family_id:str}/revoke", opt=wants(RESPONDER), status_code=303)
+async def revoke(
+    request: Request[Any, Any, Any], door: Given, staff: GivenStaff, family_id: FromPath[str]
+) -> Response[Any]:
+    """End the family, whatever happened to it since the page was shown; one that has ended stays as it is."""
+    stream = ids.from_text(family.PREFIX, family_id)
+    if stream is None or await door.family_reader.get(stream) is None:
+        raise NotFoundException
+    fields = await request.form()
+    asked = forms.revocation({name: str(fields.get(name, "")) for name in ("reason", "ticket", "note")})
+    if asked.flaws:
+        return answers.html(_page(door, staff, await _told(door, family_id), asked, ""), 422)
+    actor = f"{rows.STAFF}{ids.to_text(subject.PREFIX, staff.subject.id)}"
+    answer = await door.families.revoke(
+        stream, actor, asked.reason, visit_of(request), note=asked.note, ticket=asked.ticket
+    )
+    if stream == staff.family.id:
+        cookie.clear(request.scope)
+        return answers.see_other(f"{way.SIGN_IN}?why=own")
+    return answers.see_other(f"/dashboard/families/{family_id}?notice={'revoked' if answer.ended else 'already'}")
+
+
+async def _told(door: Door, family_id: str) -> Told:
+    """Read the family and its events. Raises NotFoundException, and Unavailable."""
+    stream = ids.from_text(family.PREFIX, family_id)
+    held = await door.family_reader.get(stream) if stream else None
+    if held is None or stream is None:
+        raise NotFoundException
+    events = await door.history.tail_of_stream(stream, SHOWN)
+    if events and events[0].version > 1:
+        events = [*await door.history.of_stream(stream, 0, 1), *events]
+    generation = story.presented(events)
+    replaced = await door.history.rotation(stream, generation + 1) if generation else None
+    names = await Names.of(events, door.subject_reader)
+    told = [rows.row_of(event, names) for event in events]
+    state = held.family
+    return Told(
+        held,
+        family_id,
+        held.subject.name if held.subject else telling.short(ids.to_text(subject.PREFIX, state.subject)),
+        names.actor(state.ended_by) or "the user",
+        told,
+        story.reuse(told, replaced),
+    )
+
+
+def _page(door: Door, staff: Staff, told: Told, asked: Revocation, notice: str) -> bytes:
+    state = told.held.family
+    return door.pages.render(
+        "family.html",
+        staff=staff,
+        told=told,
+        state=state,
+        status=story.status(state),
+        steps=story.steps(told.rows),
+        reuse=told.reuse,
+        usable=story.usable(state, door.now()),
+        asked=asked,
+        reasons=STAFF_REASONS,
+        may_revoke=state.living and staff.may(RESPONDER),
+        own=state.id == staff.family.id,
+        notice=notice,
+        now=door.now(),
+    )
+
+
+def _as_json(told: Told, now: int) -> dict[str, Any]:
+    state, usable = told.held.family, story.usable(told.held.family, now)
+    return {
+        "family": told.public_id,
+        "status": state.status,
+        "subject": ids.to_text(subject.PREFIX, state.subject),
+        "subject_name": told.subject,
+        "client": state.client,
+        "generation": state.generation,
+        "carriage": state.carriage,
+        "started_at": telling.iso(state.started_at),
+        "last_used_at": telling.iso(state.rotated_at),
+        "ends_at": telling.iso(min(state.idle_until, state.ends_at)),
+        "reuse_detected_at": telling.iso(state.reused_at) if state.reused_at else None,
+        "ended_at": telling.iso(state.ended_at) if state.ended_at else None,
+        "ended_by": state.ended_by or None,
+        "ended_reason": state.ended_reason or None,
+        "refresh_usable": usable.refresh,
+        "access_usable_until": telling.iso(usable.access_until) if usable.access else None,
+        "events": [rows.as_json(row) for row in told.rows],
+    }

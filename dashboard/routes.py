@@ -1,0 +1,66 @@
+"""The routes of this door behind its gate, as one router. Wires; decides nothing."""
+
+from typing import Any
+
+from litestar import Request, Response, Router, get
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, NotFoundException
+from litestar.params import FromPath
+
+from dashboard import answers, events, families, sign_in
+from dashboard.cookie import CarryCookie
+from dashboard.door import Door, Given, Staff
+from dashboard.gate import PUBLIC, SignInNeeded, gate
+
+FOR_EVER = "public, max-age=31536000, immutable"
+
+
+@get("/static/{name:str}", opt=PUBLIC)
+async def static(door: Given, name: FromPath[str]) -> Response[bytes]:
+    """A static file; its name changes with its content, so it may be kept for ever."""
+    asset = door.pages.assets.get(name)
+    if asset is None:
+        raise NotFoundException
+    return Response(asset.content, media_type=asset.media, headers={"Cache-Control": FOR_EVER})
+
+
+HANDLERS = [
+    events.first,
+    events.events,
+    families.show,
+    families.revoke,
+    sign_in.form,
+    sign_in.sign_in,
+    sign_in.sign_out,
+    static,
+]
+
+
+def router(door: Door) -> Router:
+    """All routes under /dashboard."""
+
+    def refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
+        if error.status_code >= 500:
+            raise error
+        return answers.refused(request, door, answers.explained(error))
+
+    def sign_in_first(request: Request[Any, Any, Any], needed: SignInNeeded) -> Response[bytes]:
+        return answers.sign_in_first(request, door, needed)
+
+    return Router(
+        "/dashboard",
+        route_handlers=HANDLERS,
+        guards=[gate(door)],
+        middleware=[CarryCookie()],
+        exception_handlers={HTTPException: refused, SignInNeeded: sign_in_first},
+        dependencies={
+            "door": Provide(lambda: door, use_cache=True, sync_to_thread=False),
+            "staff": Provide(_staff, sync_to_thread=False),
+        },
+    )
+
+
+def _staff(request: Request[Any, Any, Any]) -> Staff:
+    """Whom the gate let in."""
+    staff: Staff = request.scope["state"]["staff"]
+    return staff

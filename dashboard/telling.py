@@ -1,0 +1,91 @@
+"""How times, spans, ids and actors are written for people. Pure; always UTC."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from core.presence import describe
+from core.reason import STAFF_REASONS
+from events.private import Context
+
+SECOND = 1_000_000
+_SHORT = 7
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+
+REASONS: Mapping[str, str] = STAFF_REASONS | {
+    "reuse": "a used token came back",
+    "logout": "signed out",
+    "logout_all": "signed out everywhere",
+    "ended_by_user": "ended by the user",
+    "replaced": "replaced by a new sign-in",
+    "limit": "too many sessions",
+    "password_changed": "password changed",
+    "subject": "the account was disabled",
+    "subject_disabled": "the account was disabled",
+    "client_disabled": "the client was disabled",
+    "recovered": "the ledger was restored",
+    "device_changed": "the device changed",
+    "network_changed": "the network changed",
+    "idle": "not used for too long",
+    "absolute": "reached its longest lifetime",
+    "client": "another client used it",
+    "carriage": "it came by the wrong way",
+    "ahead": "newer than the ledger knows",
+    "revoked": "the family was already revoked",
+    "expired": "the family had already expired",
+}
+
+
+def reason(code: str) -> str:
+    """A code of an event in words; one that is not known here stays as it is."""
+    return REASONS.get(code, code.replace("_", " "))
+
+
+def moment(at: int) -> datetime:
+    """Ledger time as a date."""
+    return datetime.fromtimestamp(at // SECOND, UTC)
+
+
+def clock(at: int) -> str:
+    """`14:02:11`."""
+    return f"{moment(at):%H:%M:%S}"
+
+
+def day(at: int) -> str:
+    """`Monday, 23 November 2026`."""
+    date = moment(at)
+    return f"{date:%A}, {date.day} {date:%B %Y}"
+
+
+def stamp(at: int) -> str:
+    """`2026-11-23 14:02:11`."""
+    return f"{moment(at):%Y-%m-%d %H:%M:%S}"
+
+
+def iso(at: int) -> str:
+    """RFC 3339, for machines."""
+    return f"{moment(at):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def span(microseconds: int) -> str:
+    """The two largest units that say something: `1 m 16 s`, `3 d 2 h`, `0.4 s`."""
+    if microseconds < SECOND:
+        return f"{max(0, microseconds) / SECOND:.1f} s"
+    left, said = microseconds // SECOND, []
+    for size, unit in _UNITS:
+        if left >= size:
+            said.append(f"{left // size} {unit}")
+            left %= size
+        elif said:
+            break
+    return " ".join(said[:2])
+
+
+def short(public_id: str) -> str:
+    """`fam_…k3x7qab`: ids begin with their time, so the end is what tells two apart."""
+    prefix, _, rest = public_id.partition("_")
+    return f"{prefix}_…{rest[-_SHORT:]}"
+
+
+def device(context: Context) -> str:
+    """`Chrome 131 · Windows`, empty where nothing is known."""
+    return describe(context.agent) if context.agent else ""

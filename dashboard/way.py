@@ -1,0 +1,26 @@
+"""Where a browser may be sent: sign-in with a reason, and back to a page of ours afterwards. Pure."""
+
+import re
+from typing import Final
+from urllib.parse import urlencode
+
+HOME: Final = "/dashboard/events"
+SIGN_IN: Final = "/dashboard/sign-in"
+
+_OURS: Final = re.compile(r"/dashboard(?:/[A-Za-z0-9_-]+)*(?:\?[a-z_]+=[A-Za-z0-9_.-]*(?:&[a-z_]+=[A-Za-z0-9_.-]*)*)?")
+"""Only what our own links look like. No percent sign, backslash, colon or second slash can stand in it, so nothing
+that a browser could read as another host (RFC 9700 §4.11)."""
+_NEVER: Final = ("/dashboard/sign-", "/dashboard/static")
+MAX_WAY: Final = 300
+
+
+def back(wanted: str) -> str:
+    """`wanted` if it is a page of ours, else the first page."""
+    fits = len(wanted) <= MAX_WAY and _OURS.fullmatch(wanted) and not wanted.startswith(_NEVER)
+    return wanted if fits and wanted != "/dashboard" else HOME
+
+
+def to_sign_in(why: str, wanted: str) -> str:
+    """The sign-in page, which says why it is shown and leads back."""
+    goal = back(wanted)
+    return f"{SIGN_IN}?{urlencode({'why': why} | ({} if goal == HOME else {'next': goal}))}"
