@@ -13,7 +13,13 @@ from events.private import Account
 
 
 def revoke(
-    stream: bytes, actor: str, reason: str, note: str = "", ticket: str = "", nonce: str | None = None
+    stream: bytes,
+    actor: str,
+    reason: str,
+    note: str = "",
+    ticket: str = "",
+    nonce: str | None = None,
+    action: str = "",
 ) -> Decide:
     """End one family; one that has ended stays as it is. With `nonce`, only for the holder of a token of it."""
 
@@ -26,7 +32,9 @@ def revoke(
             return Decision(Answer(Verdict.UNKNOWN))
         if not state.living:
             return Decision(Answer(Verdict.ENDED, state))
-        return Decision(Answer(Verdict.ENDED, state, ended=1), (revocation(state, actor, reason, note, ticket),))
+        return Decision(
+            Answer(Verdict.ENDED, state, ended=1), (revocation(state, actor, reason, note, ticket, action),)
+        )
 
     return decide
 
@@ -89,7 +97,7 @@ def revocations(living: Iterable[Family], actor: str, reason: str) -> tuple[Chan
     return tuple(revocation(one, actor, reason) for one in living)
 
 
-def revocation(state: Family, actor: str, reason: str, note: str = "", ticket: str = "") -> Change:
+def revocation(state: Family, actor: str, reason: str, note: str = "", ticket: str = "", action: str = "") -> Change:
     """One `family.revoked`, with the note that somebody typed."""
-    fact = family.FamilyRevoked(actor=actor, reason=reason, ticket=ticket, **about(state))
+    fact = family.FamilyRevoked(actor=actor, reason=reason, ticket=ticket, action=action, **about(state))
     return Change(state.id, fact, Account(note=note) if note else None)

@@ -93,12 +93,19 @@ def _holder(states: States, token: Token) -> tuple[Family | None, Subject | None
     return state, states.subject(state.subject) if state else None
 
 
-def judge(  # noqa: C901 - one row of the design's table each, in its order
+def judge(
     command: Refresh, state: Family | None, owner: Subject | None, app: Client | None, log: Log | None, moment: Moment
 ) -> tuple[Verdict, str]:
     """The verdict on a genuine token, and the reason where it is a refusal. First condition that holds."""
     if state is None or command.token.nonce_hash != state.nonce:
         return Verdict.UNKNOWN, ""
+    return weigh(command, state, owner, app, log, moment)
+
+
+def weigh(  # noqa: C901 - one row of the design's table each, in its order
+    command: Refresh, state: Family, owner: Subject | None, app: Client | None, log: Log | None, moment: Moment
+) -> tuple[Verdict, str]:
+    """As `judge`, for a token that is known to be of this family: also what staff ask about its newest one."""
     if command.client != state.client:
         return Verdict.REFUSED, "client"
     if state.status == REVOKED:

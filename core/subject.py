@@ -217,7 +217,7 @@ def enable(stream: bytes, actor: str) -> Decide:
     return decide
 
 
-def _owner(states: States, stream: bytes, *, living: bool = False) -> Subject | None | Need:
+def _owner(states: States, stream: bytes, *, living: bool = False) -> Subject | Need | None:
     wanted = Streams(subjects=frozenset((stream,)), living_of=frozenset({stream} if living else ()))
     lacking = states.lacking(wanted)
     return Need(lacking) if lacking is not None else states.subject(stream)

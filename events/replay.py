@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, Select, Table, bindparam, literal_column, select
 from sqlalchemy.exc import DBAPIError
 
-from events import catalogue, family, key, private, schema, subject
+from events import action, catalogue, family, key, private, schema, subject
 from events.catalogue import NOUNS
 from events.decision import State
 from events.ids import to_text
@@ -23,7 +23,7 @@ PAGE = 2000
 _NUMBER = {noun.state: number for number, noun in enumerate(NOUNS)}
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder().decode
-_PREFIXES = {"family": family.PREFIX, "subject": subject.PREFIX, "key": key.PREFIX}
+_PREFIXES = {"action": action.PREFIX, "family": family.PREFIX, "subject": subject.PREFIX, "key": key.PREFIX}
 
 Row: TypeAlias = Any
 """A row as the driver gives it. Its values are what somebody stored there, not what the schema says."""

@@ -1,0 +1,190 @@
+"""The rules of an action: kill one or all of a subject at once; freeze a selection, start it, finish it. Pure."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from hashlib import sha256
+from typing import NamedTuple
+
+from core.ending import revocation
+from events import action, family, ids, subject
+from events.decision import Change, Decide, Decision, Moment, Need, States, Streams
+from events.family import Family
+from events.private import Account
+
+MAX_SELECTION = 10_000
+"""Families in one action. More are killed by a second one; a selection that nobody can look over is no selection."""
+
+
+class Outcome(StrEnum):
+    """What became of a command about an action."""
+
+    DONE = "done"
+    REPEATED = "repeated"
+    """The same action was confirmed before: its receipt is the answer."""
+    UNKNOWN = "unknown"
+    CONFLICT = "conflict"
+    """It would hit another subject than was shown."""
+
+
+class Confirmed(NamedTuple):
+    """What somebody confirmed on a preview."""
+
+    action: bytes
+    """Made with the preview, so that a second click is the same action."""
+    actor: str
+    reason: str
+    ticket: str
+    note: str
+    position: int
+    """Size of the log that the preview showed."""
+
+
+class Kill(NamedTuple):
+    """End families of one subject: those that were shown, or all that live when it is decided."""
+
+    confirmed: Confirmed
+    subject: bytes
+    shown: tuple[bytes, ...]
+    everything: bool
+
+
+def kill(command: Kill) -> Decide:
+    """Start, end the families and finish, in one commit. Never held off by a rotation."""
+
+    def decide(states: States, _moment: Moment) -> Decision | Need:
+        wanted = Streams(
+            families=frozenset(command.shown),
+            actions=frozenset((command.confirmed.action,)),
+            living_of=frozenset((command.subject,) if command.everything else ()),
+        )
+        lacking = states.lacking(wanted)
+        if lacking is not None:
+            return Need(lacking)
+        if states.action(command.confirmed.action) is not None:
+            return Decision(Outcome.REPEATED)
+        shown = [found for stream in command.shown if (found := states.family(stream))]
+        if not shown and not command.everything:
+            return Decision(Outcome.UNKNOWN)
+        if any(one.subject != command.subject for one in shown):
+            return Decision(Outcome.CONFLICT)
+        living = list(states.living_of(command.subject)) if command.everything else [one for one in shown if one.living]
+        return Decision(Outcome.DONE, _killed(command, living))
+
+    return decide
+
+
+def _killed(command: Kill, living: Sequence[Family]) -> tuple[Change, ...]:
+    confirmed = command.confirmed
+    added = sum(one.id not in command.shown for one in living)
+    target = ids.to_text(subject.PREFIX, command.subject)
+    if not command.everything and len(command.shown) == 1:
+        target = ids.to_text(family.PREFIX, command.shown[0])
+    started = action.ActionStarted(
+        actor=confirmed.actor,
+        kind="revoke_subject" if command.everything else "revoke_family",
+        planned=len(command.shown),
+        position=confirmed.position,
+        reason=confirmed.reason,
+        ticket=confirmed.ticket,
+        target=target,
+    )
+    finished = action.ActionFinished(
+        actor=confirmed.actor, ended=len(living), spared=len(command.shown) - (len(living) - added), added=added
+    )
+    part_of = ids.to_text(action.PREFIX, confirmed.action)
+    ended = [revocation(one, confirmed.actor, confirmed.reason, "", confirmed.ticket, part_of) for one in living]
+    note = Account(note=confirmed.note) if confirmed.note else None
+    return (Change(confirmed.action, started, note), *ended, Change(confirmed.action, finished))
+
+
+class Selection(NamedTuple):
+    """A frozen selection: these families and no others, whatever matches later."""
+
+    action: bytes
+    actor: str
+    query: str
+    position: int
+    families: tuple[bytes, ...]
+
+    @property
+    def digest(self) -> str:
+        """What the confirmation is held against."""
+        return digest(self.families)
+
+
+def digest(families: Sequence[bytes]) -> str:
+    """Hexadecimal SHA-256 over the ids in order."""
+    return sha256(b"".join(families)).hexdigest()
+
+
+def plan(selection: Selection) -> Decide:
+    """Write the selection down. Raises ValueError for more than `MAX_SELECTION` families."""
+
+    def decide(states: States, _moment: Moment) -> Decision | Need:
+        lacking = states.lacking(Streams(actions=frozenset((selection.action,))))
+        if lacking is not None:
+            return Need(lacking)
+        if len(selection.families) > MAX_SELECTION:
+            msg = f"one action takes at most {MAX_SELECTION} families"
+            raise ValueError(msg)
+        if states.action(selection.action) is not None:
+            return Decision(Outcome.REPEATED)
+        planned = action.ActionPlanned(
+            actor=selection.actor,
+            kind="revoke_selection",
+            position=selection.position,
+            planned=len(selection.families),
+            digest=selection.digest,
+        )
+        texts = [ids.to_text(family.PREFIX, one) for one in selection.families]
+        chunks = [texts[start : start + action.CHUNK] for start in range(0, len(texts), action.CHUNK)]
+        targeted = [action.ActionTargeted(actor=selection.actor, families=" ".join(chunk)) for chunk in chunks]
+        opening = Change(selection.action, planned, Account(note=selection.query))
+        return Decision(Outcome.DONE, (opening, *(Change(selection.action, one) for one in targeted)))
+
+    return decide
+
+
+def start(confirmed: Confirmed, *, include_new: bool) -> Decide:
+    """Confirm a frozen selection; from here on it is carried out, also after a crash."""
+
+    def decide(states: States, _moment: Moment) -> Decision | Need:
+        lacking = states.lacking(Streams(actions=frozenset((confirmed.action,))))
+        if lacking is not None:
+            return Need(lacking)
+        state = states.action(confirmed.action)
+        if state is None:
+            return Decision(Outcome.UNKNOWN)
+        if state.status != action.PLANNED:
+            return Decision(Outcome.REPEATED)
+        fact = action.ActionStarted(
+            actor=confirmed.actor,
+            kind=state.kind,
+            planned=state.planned,
+            position=state.position,
+            reason=confirmed.reason,
+            ticket=confirmed.ticket,
+            include_new=int(include_new),
+        )
+        return Decision(
+            Outcome.DONE,
+            (Change(confirmed.action, fact, Account(note=confirmed.note) if confirmed.note else None),),
+        )
+
+    return decide
+
+
+def finish(stream: bytes, ended: int, spared: int, added: int) -> Decide:
+    """Everything of it was done; counted from the log, so that a second run states the same."""
+
+    def decide(states: States, _moment: Moment) -> Decision | Need:
+        lacking = states.lacking(Streams(actions=frozenset((stream,))))
+        if lacking is not None:
+            return Need(lacking)
+        state = states.action(stream)
+        if state is None or state.status != action.STARTED:
+            return Decision(Outcome.UNKNOWN if state is None else Outcome.REPEATED)
+        fact = action.ActionFinished(actor=state.actor, ended=ended, spared=spared, added=added)
+        return Decision(Outcome.DONE, (Change(stream, fact),))
+
+    return decide

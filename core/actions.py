@@ -1,0 +1,187 @@
+"""Use cases of actions: kill at once, freeze and carry out a selection, resume after a crash, prove the effect."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from core import action, ending, family
+from core.action import Confirmed, Kill, Outcome, Selection
+from core.family import Refresh
+from core.policy import Policy
+from core.token import Token
+from core.verdict import Tags, Verdict
+from events import action as past
+from events import ids
+from events.action import Action
+from events.actions import ActionReader, Denied
+from events.client import stream_of as client_stream
+from events.decision import Moment, Origin, Streams
+from events.families import FamilyReader, Held
+from events.family import Family
+from events.ledger import Ledger
+
+SLICE = 200
+"""Families ended at a time; less than a batch, so that refreshes go between."""
+
+StartedSince = Callable[[str, int, int], Awaitable[tuple[bytes, ...]]]
+"""Living families that match a query and began behind a time (microseconds), up to a number."""
+
+
+class Effect(NamedTuple):
+    """What can be said now of one family that an action ended."""
+
+    family: Family
+    refused: bool
+    """The rule of refresh on freshly read state refuses the newest token: the self-test."""
+    verdict: Verdict
+    access_until: int
+    """Until when access tokens of it can be alive, seconds."""
+
+
+class Receipt(NamedTuple):
+    """The proof that an action worked, as of now."""
+
+    action: Action
+    ended: int
+    first: int | None
+    last: int | None
+    """Positions of its revocations in the log."""
+    effects: tuple[Effect, ...]
+    """Of the first families, at most as many as were asked for."""
+    alive_until: int
+    """The latest expiry of an access token of these, seconds."""
+    denied: Denied
+
+    @property
+    def final(self) -> bool:
+        """Whether looking again will only change what others try."""
+        return self.action.status == past.FINISHED and self.alive_until <= time.time()
+
+
+@dataclass(frozen=True, slots=True)
+class Actions:
+    """What staff do to families, one or many. Everything raises Unavailable when the ledger cannot be used."""
+
+    ledger: Ledger
+    reader: ActionReader
+    families: FamilyReader
+    defaults: Policy
+    started_since: StartedSince
+
+    def new_id(self) -> bytes:
+        """An id for a preview; confirming it twice is one action."""
+        return ids.new_id(int(time.time() * 1_000_000), secrets.token_bytes(ids.RANDOM_BYTES))
+
+    async def kill(self, command: Kill, origin: Origin) -> Outcome:
+        """End what was shown of one subject, or all that lives of it, in one commit. Idempotent."""
+        streams = Streams(actions=frozenset((command.confirmed.action,)), families=frozenset(command.shown))
+        outcome: Outcome = await self.ledger.submit(streams, action.kill(command), origin)
+        return outcome
+
+    async def plan(self, selection: Selection, origin: Origin) -> Outcome:
+        """Freeze a selection for its preview."""
+        streams = Streams(actions=frozenset((selection.action,)))
+        outcome: Outcome = await self.ledger.submit(streams, action.plan(selection), origin)
+        return outcome
+
+    async def confirm(self, confirmed: Confirmed, origin: Origin, *, include_new: bool) -> Outcome:
+        """Start a frozen selection; `carry_out` does it. A second confirmation changes nothing."""
+        streams = Streams(actions=frozenset((confirmed.action,)))
+        decide = action.start(confirmed, include_new=include_new)
+        outcome: Outcome = await self.ledger.submit(streams, decide, origin)
+        return outcome
+
+    async def carry_out(self, stream: bytes) -> None:
+        """End the families of a started selection, then finish it.
+
+        If we crash anywhere in here, `resume` runs it again: a family that ended is passed over, and what is stated at
+        the end is counted from the log, not from this run.
+        """
+        state = await self.reader.get(stream)
+        if state is None or state.status != past.STARTED:
+            return
+        targets = await self.reader.targets(stream)
+        await self._end(targets, state)
+        added = await self._new_ones(state) if state.include_new else ()
+        await self._end(added, state)
+        done = frozenset((await self.reader.done(stream)).families)
+        planned = frozenset(targets)
+        decide = action.finish(stream, len(done), len(planned - done), len(done - planned))
+        await self.ledger.submit(Streams(actions=frozenset((stream,))), decide)
+
+    async def resume(self) -> int:
+        """The job: carry out what a crash stopped; answers how many actions that were."""
+        unfinished = await self.reader.unfinished()
+        for one in unfinished:
+            await self.carry_out(one.id)
+        return len(unfinished)
+
+    async def new_matches(self, state: Action) -> tuple[bytes, ...]:
+        """Living families that match the selection's query and began after it was frozen."""
+        return await self._new_ones(state)
+
+    async def receipt(self, stream: bytes, limit: int = 50) -> Receipt | None:
+        """What the action did, and the proof of it, read freshly."""
+        state = await self.reader.get(stream)
+        if state is None:
+            return None
+        done = await self.reader.done(stream)
+        held = await asyncio.gather(*(self.families.get(one) for one in done.families[:limit]))
+        effects = tuple(await asyncio.gather(*(self._effect(one) for one in held if one is not None)))
+        denied = await self.reader.denied_since(done.families[:limit], done.first or 0)
+        alive = max((one.access_until for one in effects), default=0)
+        return Receipt(state, len(done.families), done.first, done.last, effects, alive, denied)
+
+    async def _effect(self, held: Held) -> Effect:
+        verdict = await self_test(self.families, held.family, self.defaults)
+        living = verdict in {Verdict.ROTATED, Verdict.RETRIED}
+        return Effect(held.family, not living, verdict, held.family.access_until)
+
+    async def _end(self, targets: Sequence[bytes], state: Action) -> None:
+        part_of = ids.to_text(past.PREFIX, state.id)
+        for start in range(0, len(targets), SLICE):
+            await asyncio.gather(*(self._revoke(one, state, part_of) for one in targets[start : start + SLICE]))
+
+    async def _revoke(self, target: bytes, state: Action, part_of: str) -> None:
+        decide = ending.revoke(target, state.actor, state.reason, ticket=state.ticket, action=part_of)
+        await self.ledger.submit(Streams(families=frozenset((target,))), decide)
+
+    async def _new_ones(self, state: Action) -> tuple[bytes, ...]:
+        return await self.started_since(state.query, state.begun_at, action.MAX_SELECTION)
+
+
+async def self_test(reader: FamilyReader, state: Family, defaults: Policy) -> Verdict:
+    """What refresh would answer now to the newest token of the family: the real rule, on state that is read for it.
+
+    The tags are those of the family's own device and network, so nothing but its state can refuse it.
+    """
+    states = await reader.seen(state.id, client_stream(state.client))
+    found = states.family(state.id) or state
+    command = Refresh(
+        token=Token(found.key, found.id, b"", found.generation),
+        client=found.client,
+        carriage=found.carriage,
+        tags=lambda _number, _owner: Tags(found.device_tag, found.network_tag),
+        key=found.key,
+        jti="",
+        defaults=defaults,
+    )
+    now = int(time.time() * 1_000_000)
+    app, owner = states.client(client_stream(found.client)), states.subject(found.subject)
+    verdict, _reason = family.weigh(command, found, owner, app, states.log(), Moment(now, now, now, 0))
+    return verdict
+
+
+def kind_of(state: Action) -> str:
+    """What an action is about, for people."""
+    return {
+        "revoke_family": "Revoke sessions",
+        "revoke_subject": "Sign out everywhere",
+        "revoke_selection": "Revoke a selection",
+        "disable_subject": "Disable a user",
+        "enable_subject": "Enable a user",
+        "revoke_key": "Revoke a signing key",
+    }.get(state.kind, state.kind)

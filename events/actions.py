@@ -1,0 +1,84 @@
+"""Reading actions: one, the latest, the unfinished, what each aimed at and what it has done so far."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from events import catalogue, ids, reads, schema
+from events.action import STARTED, Action, ActionTargeted
+from events.family import PREFIX, FamilyRevoked, TokenRefused, TokenReuseDetected
+
+_E = schema.events.c
+_DENIED = (TokenRefused.CODE, TokenReuseDetected.CODE)
+
+
+class Done(NamedTuple):
+    """What the log says that an action did: families by id, and where the first and last of these events stand."""
+
+    families: tuple[bytes, ...]
+    first: int | None
+    last: int | None
+
+
+class Denied(NamedTuple):
+    """Uses of ended families that were refused since."""
+
+    times: int
+    last_position: int | None
+    last_at: int | None
+
+
+class ActionReader:
+    """Actions as committed at the moment of asking. All methods raise Unavailable."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def get(self, stream: bytes) -> Action | None:
+        """The action of this id."""
+        async with reads.snapshot(self._engine) as connection:
+            row = (await connection.execute(select(schema.actions).where(schema.actions.c.id == stream))).first()
+        return None if row is None else Action(*row)
+
+    async def latest(self, limit: int) -> list[Action]:
+        """The newest first; ids begin with their time."""
+        query = select(schema.actions).order_by(schema.actions.c.id.desc()).limit(limit)
+        async with reads.snapshot(self._engine) as connection:
+            return [Action(*row) for row in await connection.execute(query)]
+
+    async def unfinished(self) -> list[Action]:
+        """Those that were confirmed and not carried out to the end: what a crash stopped."""
+        query = select(schema.actions).where(schema.actions.c.status == STARTED)
+        async with reads.snapshot(self._engine) as connection:
+            return [Action(*row) for row in await connection.execute(query)]
+
+    async def targets(self, stream: bytes) -> tuple[bytes, ...]:
+        """The families of a frozen selection, in its order."""
+        query = select(_E.type, _E.body).where(_E.stream == stream, _E.type == ActionTargeted.CODE).order_by(_E.version)
+        async with reads.snapshot(self._engine) as connection:
+            facts = [catalogue.decode(row.type, row.body) for row in await connection.execute(query)]
+        texts = (text for fact in facts if isinstance(fact, ActionTargeted) for text in fact.families.split())
+        return tuple(ids.parse(PREFIX, text) for text in texts)
+
+    async def done(self, stream: bytes) -> Done:
+        """Which families the action has ended so far, counted from the log."""
+        query = (
+            select(_E.stream, _E.position)
+            .where(_E.action == stream, _E.type == FamilyRevoked.CODE)
+            .order_by(_E.position)
+        )
+        async with reads.snapshot(self._engine) as connection:
+            rows = (await connection.execute(query)).all()
+        positions = [row.position for row in rows]
+        return Done(tuple(row.stream for row in rows), min(positions, default=None), max(positions, default=None))
+
+    async def denied_since(self, families: Sequence[bytes], position: int) -> Denied:
+        """How often tokens of these families were refused behind a position: whether somebody still tries."""
+        query = select(func.count(), func.max(_E.position), func.max(_E.at)).where(
+            _E.stream.in_(families), _E.type.in_(_DENIED), _E.position > position
+        )
+        async with reads.snapshot(self._engine) as connection:
+            count, last_position, last_at = (await connection.execute(query)).one()
+        return Denied(count, last_position, last_at)
