@@ -3,39 +3,35 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import structlog
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 
 from api import account, auth, problems, public
 from api.door import Door
-from core import checks, start
-from core.access import MAX_TTL
+from core import checks, journal, masters, serving, start
 from core.checkpointing import Checkpointing
 from core.clients import Clients
-from core.desk import Desk
 from core.families import Families, Terms, Tools
 from core.jobs import ContextExpiry, Count, Job, Sweeper, every
 from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.limits import Limits
 from core.master import MasterKeys
 from core.metrics import Gauge, Metrics
-from core.password import Banned
 from core.passwords import Busy, Hasher, load_banned
 from core.policy import Policy
 from core.presence import warm_up
-from core.start import StartError
 from core.subjects import Subjects
 from dashboard import routes as dashboard
 from dashboard.door import Door as StaffDoor
 from dashboard.pages import Pages
 from edge import Edge, EdgeConfig
-from events import heads, sqlite
+from events import sqlite
 from events.checkpoints import CheckpointStore, Contradiction
 from events.clients import read_clients
 from events.families import FamilyReader
@@ -44,12 +40,7 @@ from events.keys import read_keys
 from events.ledger import Ledger, Unavailable
 from events.sqlite import SqliteWriter
 from events.subjects import SubjectReader
-from settings import Settings
-
-VERSION = "0.1.0"
-KEY_LEAD = 3600
-"""Seconds that a key is published before the scheduled rotation lets it sign."""
-SKEW = 60
+from settings import VERSION, Settings
 
 
 class Service:
@@ -95,8 +86,10 @@ class Service:
         self.subject_reader = SubjectReader(self.engine)
         self.history = HistoryReader(self.engine)
         self.clients = Clients(self.ledger, lambda: read_clients(self.engine))
-        self.keys = Keys(self.ledger, lambda: read_keys(self.engine), master, key_policy(settings), _now)
-        self.subjects = Subjects(self.ledger, self.subject_reader, self.hasher, banned_by(settings))
+        key_policy = KeyPolicy.rotating(settings.signing_algorithm, settings.key_rotation)
+        self.keys = Keys(self.ledger, lambda: read_keys(self.engine), master, key_policy, _now)
+        banned = load_banned(settings.words_of_ours)
+        self.subjects = Subjects(self.ledger, self.subject_reader, self.hasher, banned)
         self.defaults = policy_of(settings)
         self.families = Families(self._tools())
         self.living = Count(self.family_reader)
@@ -180,71 +173,13 @@ class Service:
 
 def prepare(settings: Settings, hasher: Hasher | None = None) -> Service:
     """Check everything that can be wrong before a port is opened. Raises StartError."""
-    database = database_of(settings)
+    database = settings.database_file
     checks.ledger_file(database)
     checks.writable(settings.data_dir, "LEDGER_DATA_DIR")
     checks.writable(database.parent, "LEDGER_DATABASE_URL")
     checks.writable(settings.checkpoint_dir, "LEDGER_CHECKPOINT_DIR")
-    return Service(settings, database, master_of(settings, database), hasher)
-
-
-def database_of(settings: Settings) -> Path:
-    """The database's file."""
-    return Path(settings.database_url.removeprefix("sqlite:///"))
-
-
-def master_of(settings: Settings, database: Path) -> MasterKeys:
-    """The master keys, which must fit the ledger; an empty ledger without one gets one. Raises StartError."""
-    with sqlite.sync_read_engine(database).connect() as connection:
-        empty = heads.size(connection) == 0
-        known = heads.key_checks(connection)
-    if settings.master_key is None:
-        text, _made = start.own_master_key(settings.data_dir, empty=empty and not known)
-    else:
-        text = settings.master_key.get_secret_value()
-    master = start.parse_master_key(text)
-    new = start.unknown_keys(master, known)
-    if new:
-        with sqlite.transaction(database) as connection:
-            heads.add_key_checks(connection, new)
-    return master
-
-
-def master_at_hand(settings: Settings) -> MasterKeys | None:
-    """The master keys in the settings or the data folder, if any. Raises StartError for a text that is none."""
-    if settings.master_key is not None:
-        return start.parse_master_key(settings.master_key.get_secret_value())
-    file = settings.data_dir / start.KEY_FILE
-    return start.parse_master_key(file.read_text("utf-8").strip()) if file.exists() else None
-
-
-@asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[Desk]:
-    """A ledger for the command line, beside a service or alone. Raises StartError for one that was never served."""
-    database = database_of(settings)
-    checks.ledger_file(database)
-    with sqlite.sync_read_engine(database).connect() as connection:
-        if heads.size(connection) == 0:
-            raise StartError(f"The ledger at {database} is empty: start it once with session-ledger serve.")
-    ledger, engine, hasher = Ledger(SqliteWriter(database)), sqlite.read_engine(database), Hasher()
-    try:
-        subjects = Subjects(ledger, SubjectReader(engine), hasher, banned_by(settings))
-        yield Desk(ledger, engine, subjects, HistoryReader(engine))
-    finally:
-        await ledger.close()
-        await engine.dispose()
-        hasher.close()
-
-
-def keys_at(desk: Desk, settings: Settings) -> Keys:
-    """The ring of signing keys, for who has the master key. Raises StartError."""
-    master = master_of(settings, database_of(settings))
-    return Keys(desk.ledger, desk.keys, master, key_policy(settings), _now)
-
-
-def banned_by(settings: Settings) -> Banned:
-    """What no password may be made of."""
-    return load_banned((*settings.banned_words, settings.public_url.partition("://")[2]))
+    text = settings.master_key.get_secret_value() if settings.master_key else None
+    return Service(settings, database, masters.fitting(database, settings.data_dir, text), hasher)
 
 
 def create_app(service: Service) -> Edge:
@@ -309,15 +244,40 @@ def policy_of(settings: Settings) -> Policy:
     )
 
 
-def key_policy(settings: Settings) -> KeyPolicy:
-    """How the signing keys rotate, in microseconds."""
-    second = 1_000_000
-    return KeyPolicy(
-        algorithm=settings.signing_algorithm,
-        period=settings.key_rotation * second,
-        lead=KEY_LEAD * second,
-        keep=(MAX_TTL + SKEW) * second,
+def serve(settings: Settings) -> bool:
+    """Check, start, answer until Ctrl-C or SIGTERM, stop; False where the server ended by itself. Raises StartError."""
+    with checks.sole_service(settings.database_file):
+        service = prepare(settings)
+        address = serving.claim(settings.host, settings.port)
+        if settings.metrics_port is not None:
+            serving.claim(settings.host, settings.metrics_port, "LEDGER_METRICS_PORT")
+        journal.configure_logging(settings.log_level, as_json=not sys.stdout.isatty())
+        with asyncio.Runner(loop_factory=serving.new_loop) as runner:
+            return runner.run(_served(service, address))
+
+
+async def _served(service: Service, address: str) -> bool:
+    stop = serving.told_to_stop()
+    await service.start()
+    try:
+        port = service.settings.port
+        return await serving.serve(create_app(service), address, port, stop, lambda: _greet(service, address))
+    finally:
+        await service.stop()
+
+
+def _greet(service: Service, address: str) -> None:
+    """Where, with what, how to sign in, how to stop: to a terminal; else beside the log, which programs read."""
+    settings, terminal = service.settings, sys.stdout.isatty()
+    shown = f"[{address}]" if ":" in address else address
+    told = (
+        f"Session Ledger answers at {settings.public_url} (listening on {shown}:{settings.port}).",
+        f"Data: {settings.data_dir.absolute()}. Checkpoints: {settings.checkpoint_dir.absolute()}.",
+        start.how_to_sign_in(service.first_admin, settings.data_dir, terminal=terminal),
+        "Stop with Ctrl-C." if terminal else "Stop with SIGTERM or Ctrl-C.",
     )
+    print(*filter(None, told), sep="\n", file=sys.stdout if terminal else sys.stderr, flush=True)
+    structlog.get_logger().info("serving", port=settings.port)
 
 
 def _now() -> int:

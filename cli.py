@@ -2,18 +2,17 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import click
-import structlog
 
-import app
-from core import checks, faults, journal, line, serving, start
+from core import checks, desk, faults, journal, line, masters
 from core.desk import ACTOR, Desk
 from core.key import Verdict as KeyVerdict
-from core.keys import KeyUnavailable
+from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.reason import STAFF_REASONS, TICKET
 from core.start import StartError
 from core.subject import Outcome
@@ -26,7 +25,7 @@ from events.rebuild import rebuild as rebuilt
 from events.subject import Subject
 from events.verify import Finding
 from events.verify import verify as verified
-from settings import Settings, SettingsError, load
+from settings import VERSION, Settings, SettingsError, load
 
 SENTENCES = (
     SettingsError,
@@ -82,7 +81,7 @@ class Commands(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: session-ledger migrate && session-ledger serve",
 )
-@click.version_option(app.VERSION, prog_name="session-ledger")
+@click.version_option(VERSION, prog_name="session-ledger")
 def main() -> None:
     """Sign users in, rotate their refresh tokens, notice stolen ones, and keep a ledger that can be proved.
 
@@ -97,42 +96,10 @@ def serve() -> None:
 
     Checks everything first; what is wrong is one sentence and status 2. Requests under way are answered at the end.
     """
-    settings = load()
-    with checks.sole_service(app.database_of(settings)):
-        service = app.prepare(settings)
-        address = serving.claim(settings.host, settings.port)
-        if settings.metrics_port is not None:
-            serving.claim(settings.host, settings.metrics_port, "LEDGER_METRICS_PORT")
-        journal.configure_logging(settings.log_level, as_json=not sys.stdout.isatty())
-        with asyncio.Runner(loop_factory=serving.new_loop) as runner:
-            asked = runner.run(_served(service, address))
-    if not asked:
-        raise Failed("The server ended by itself; look at the lines before this one.")
+    import app  # noqa: PLC0415 - the web half takes a second to load; the other commands do without
 
-
-async def _served(service: app.Service, address: str) -> bool:
-    stop = serving.told_to_stop()
-    await service.start()
-    try:
-        application = app.create_app(service)
-        port = service.settings.port
-        return await serving.serve(application, address, port, stop, lambda: _greet(service, address))
-    finally:
-        await service.stop()
-
-
-def _greet(service: app.Service, address: str) -> None:
-    """Where, with what, how to sign in, how to stop: to a terminal; else beside the log, which programs read."""
-    settings, terminal = service.settings, sys.stdout.isatty()
-    shown = f"[{address}]" if ":" in address else address
-    told = [
-        f"Session Ledger answers at {settings.public_url} (listening on {shown}:{settings.port}).",
-        f"Data: {settings.data_dir.absolute()}. Checkpoints: {settings.checkpoint_dir.absolute()}.",
-        start.how_to_sign_in(service.first_admin, settings.data_dir, terminal=terminal),
-        "Stop with Ctrl-C." if terminal else "Stop with SIGTERM or Ctrl-C.",
-    ]
-    click.echo("\n".join(filter(None, told)), err=not terminal)
-    structlog.get_logger().info("serving", port=settings.port)
+    if not app.serve(load()):
+        raise Failed("The server ended by itself; the log says more.")
 
 
 @main.command("migrate", epilog="Example: LEDGER_DATA_DIR=/var/lib/session-ledger session-ledger migrate")
@@ -142,7 +109,7 @@ def migrate_() -> None:
     An existing SQLite file is copied aside first. Does nothing where there is nothing to do.
     """
     settings = load()
-    database = app.database_of(settings)
+    database = settings.database_file
     done = migrate.bring_up(database)
     if done.copy is not None:
         click.echo(f"Kept the database as it was in {done.copy}.")
@@ -157,7 +124,7 @@ def migrate_() -> None:
 def verify(*, no_checkpoint: bool) -> None:
     """Recompute the whole log: leaves, tree, versions, folds. Status 1 with `#17: reason` where it does not fit."""
     settings = load()
-    database = app.database_of(settings)
+    database = settings.database_file
     checks.ledger_file(database)
     signed = None if no_checkpoint else _last_signed(settings)
     with sqlite.sync_read_engine(database).connect() as connection, _bar("verifying", heads.size(connection)) as done:
@@ -175,7 +142,7 @@ def _last_signed(settings: Settings) -> Signed | None:
     if store.last() is None:
         click.echo(f"There is no checkpoint in {store.folder}: the log is held against itself only.", err=True)
         return None
-    master = app.master_at_hand(settings)
+    master = masters.at_hand(settings.data_dir, _master_text(settings))
     if master is not None:
         return store.signed(public_of(master.checkpoint_seed(master.current) or b""))
     click.echo("Without the master key, the checkpoint is held against the public key beside it.", err=True)
@@ -183,6 +150,10 @@ def _last_signed(settings: Settings) -> Signed | None:
     if public is None:
         raise Refused("There is no key to check the checkpoint with: set LEDGER_MASTER_KEY, or use --no-checkpoint.")
     return store.signed(public)
+
+
+def _master_text(settings: Settings) -> str | None:
+    return settings.master_key.get_secret_value() if settings.master_key else None
 
 
 @contextmanager
@@ -195,7 +166,7 @@ def _bar(label: str, length: int) -> Iterator[Callable[[int], None]]:
 @main.command(epilog="Example: session-ledger rebuild")
 def rebuild() -> None:
     """Fold all events again and put the result in the place of the stored state, in one transaction."""
-    database = app.database_of(load())
+    database = load().database_file
     checks.ledger_file(database)
     with sqlite.sync_read_engine(database).connect() as connection, _bar("rebuilding", heads.size(connection)) as done:
         connection.rollback()
@@ -209,8 +180,9 @@ def at_desk(work: Callable[[Desk], Awaitable[T]]) -> T:
     """Open the ledger, do the work, close it."""
 
     async def run() -> T:
-        async with app.opened(load()) as desk:
-            return await work(desk)
+        settings = load()
+        async with desk.opened(settings.database_file, settings.words_of_ours) as opened:
+            return await work(opened)
 
     return asyncio.run(run())
 
@@ -230,7 +202,7 @@ stdin_option = click.option("--password-stdin", is_flag=True, help="Read the pas
 def user_add(name: str, roles: tuple[str, ...], *, password_stdin: bool) -> None:
     """Create an account. Without a role it signs in to applications only."""
     given = _password(stdin=password_stdin)
-    outcome = at_desk(lambda desk: desk.subjects.register(name, given, " ".join(roles), ACTOR))
+    outcome = at_desk(lambda at: at.subjects.register(name, given, " ".join(roles), ACTOR))
     if outcome is Outcome.NAME_TAKEN:
         raise Refused(f"There is an account {name} already.")
     click.echo(f"Created {name}.")
@@ -242,7 +214,7 @@ def user_add(name: str, roles: tuple[str, ...], *, password_stdin: bool) -> None
 def user_password(name: str, *, password_stdin: bool) -> None:
     """Set an account's password; all its sessions end."""
     given = _password(stdin=password_stdin)
-    _about_user(name, lambda desk, owner: desk.subjects.set_password(owner, given, ACTOR))
+    _about_user(name, lambda at, owner: at.subjects.set_password(owner, given, ACTOR))
     click.echo(f"The password of {name} is set; all sessions of {name} have ended.")
 
 
@@ -251,7 +223,7 @@ def user_password(name: str, *, password_stdin: bool) -> None:
 @click.option("--reason", type=click.Choice(sorted(STAFF_REASONS)), default="maintenance", show_default=True)
 def user_disable(name: str, reason: str) -> None:
     """Let nobody sign in as NAME; all its sessions end in the same commit."""
-    _about_user(name, lambda desk, owner: desk.subjects.disable(owner, reason, ACTOR))
+    _about_user(name, lambda at, owner: at.subjects.disable(owner, reason, ACTOR))
     click.echo(f"{name} is disabled; all sessions of {name} have ended.")
 
 
@@ -259,7 +231,7 @@ def user_disable(name: str, reason: str) -> None:
 @click.argument("name")
 def user_enable(name: str) -> None:
     """Let NAME sign in again. No session comes back."""
-    _about_user(name, lambda desk, owner: desk.subjects.enable(owner, ACTOR))
+    _about_user(name, lambda at, owner: at.subjects.enable(owner, ACTOR))
     click.echo(f"{name} is enabled.")
 
 
@@ -269,10 +241,10 @@ def user_enable(name: str) -> None:
 def user_roles(name: str, roles: tuple[str, ...]) -> None:
     """Show the roles of NAME, or replace them; `none` takes all away."""
     if not roles:
-        click.echo(at_desk(lambda desk: _owner(desk, name)).roles or "none")
+        click.echo(at_desk(lambda at: _owner(at, name)).roles or "none")
         return
     wanted = " ".join(role for role in roles if role != "none")
-    _about_user(name, lambda desk, owner: desk.subjects.change_roles(owner, wanted, ACTOR))
+    _about_user(name, lambda at, owner: at.subjects.change_roles(owner, wanted, ACTOR))
     click.echo(f"{name} has the roles: {wanted or 'none'}.")
 
 
@@ -280,9 +252,9 @@ def user_roles(name: str, roles: tuple[str, ...]) -> None:
 def user_list() -> None:
     """All accounts by name: name, status, roles, id."""
 
-    async def listed(desk: Desk) -> None:
+    async def listed(at: Desk) -> None:
         after = ""
-        while found := await desk.subjects.reader.page(after, PAGE):
+        while found := await at.subjects.reader.page(after, PAGE):
             for one in found:
                 stated = ids.to_text("sub", one.id)
                 click.echo(f"{journal.escaped(one.name):<24}  {one.status:<8}  {one.roles or '-':<24}  {stated}")
@@ -292,14 +264,14 @@ def user_list() -> None:
 
 
 def _about_user(name: str, work: Callable[[Desk, Subject], Awaitable[Outcome]]) -> Outcome:
-    async def run(desk: Desk) -> Outcome:
-        return await work(desk, await _owner(desk, name))
+    async def run(at: Desk) -> Outcome:
+        return await work(at, await _owner(at, name))
 
     return at_desk(run)
 
 
-async def _owner(desk: Desk, name: str) -> Subject:
-    found = await desk.subjects.find(name)
+async def _owner(at: Desk, name: str) -> Subject:
+    found = await at.subjects.find(name)
     if found is None:
         raise Refused(f"There is no account {name}.")
     return found
@@ -325,7 +297,7 @@ def revoke(family_id: str, reason: str, note: str, ticket: str) -> None:
     stream = _family(family_id)
     if ticket and not TICKET.fullmatch(ticket):
         raise Refused("A ticket has 1 to 32 letters, digits, dots, hyphens and underscores.")
-    answer = at_desk(lambda desk: desk.revoke(stream, reason, note, ticket))
+    answer = at_desk(lambda at: at.revoke(stream, reason, note, ticket))
     if answer.verdict is Verdict.UNKNOWN:
         raise Refused(f"There is no family {family_id}.")
     click.echo(f"{family_id} is revoked." if answer.ended else f"{family_id} had ended before.")
@@ -346,7 +318,7 @@ def keys() -> None:
 @keys.command("list", epilog="Example: session-ledger keys list")
 def keys_list() -> None:
     """All keys, the oldest first: id, status, algorithm, since when."""
-    for one in at_desk(lambda desk: desk.keys()):
+    for one in at_desk(lambda at: at.keys()):
         since = one.retire_at or one.activated_at or one.created_at
         click.echo(f"{one.key}  {one.status:<8}  {one.algorithm:<6}  {line.moment(since)}")
 
@@ -356,9 +328,11 @@ def keys_list() -> None:
 def keys_rotate(*, force: bool) -> None:
     """Let the published next key sign, and publish another. Needs the master key. A running service follows."""
     settings = load()
+    policy = KeyPolicy.rotating(settings.signing_algorithm, settings.key_rotation)
 
-    async def rotated(desk: Desk) -> KeyVerdict:
-        ring = app.keys_at(desk, settings)
+    async def rotated(at: Desk) -> KeyVerdict:
+        master = masters.fitting(settings.database_file, settings.data_dir, _master_text(settings))
+        ring = Keys(at.ledger, at.keys, master, policy, lambda: time.time_ns() // 1000)
         await ring.load()
         return await ring.rotate(ACTOR, force=force)
 
@@ -375,7 +349,7 @@ def client() -> None:
 @client.command("list", epilog="Example: session-ledger client list")
 def client_list() -> None:
     """All clients: name, status."""
-    for one in at_desk(lambda desk: desk.clients()):
+    for one in at_desk(lambda at: at.clients()):
         click.echo(f"{one.client:<24}  {one.status}")
 
 
@@ -394,7 +368,7 @@ def client_enable(name: str) -> None:
 
 
 def _set_client(name: str, *, enabled: bool) -> None:
-    if at_desk(lambda desk: desk.set_client(name, enabled=enabled)) == "unknown":
+    if at_desk(lambda at: at.set_client(name, enabled=enabled)) == "unknown":
         raise Refused(f"There is no client {name}.")
     click.echo(f"{name} is {'enabled' if enabled else 'disabled'}.")
 
@@ -408,9 +382,9 @@ def events(*, follow: bool, as_json: bool, limit: int, family_id: str) -> None:
     """The newest events, oldest first: position, time, what, whose, by whom, from where."""
     stream = _family(family_id) if family_id else None
 
-    async def told(desk: Desk) -> None:
-        async for some in desk.events(stream, limit, follow=follow):
-            names = {} if as_json else await desk.names(some)
+    async def told(at: Desk) -> None:
+        async for some in at.events(stream, limit, follow=follow):
+            names = {} if as_json else await at.names(some)
             for one in some:
                 click.echo(line.record(one) if as_json else line.row(one, names))
             sys.stdout.flush()

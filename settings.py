@@ -18,6 +18,8 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+VERSION = "0.1.0"
+"""Of this program; `pyproject.toml` says the same."""
 PREFIX = "LEDGER_"
 SECRETS = ("master_key", "admin_password", "database_url")
 """Settings that may also be given as the path of a file, by NAME_FILE."""
@@ -174,6 +176,16 @@ class Settings(BaseSettings):
         ge=0,
         description="A ledger that is behind its last checkpoint by more does not serve before `recover`.",
     )
+
+    @property
+    def database_file(self) -> Path:
+        """The file that `database_url` names."""
+        return Path(self.database_url.removeprefix("sqlite:///"))
+
+    @property
+    def words_of_ours(self) -> tuple[str, ...]:
+        """What passwords may not be made of: the banned words and our own host."""
+        return (*self.banned_words, self.public_url.partition("://")[2])
 
     @field_validator("database_url")
     @classmethod

@@ -2,16 +2,20 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from core import client, ending
+from core import checks, client, ending
 from core.client import Outcome
+from core.passwords import Hasher, load_banned
 from core.reason import cleaned_note
+from core.start import StartError
 from core.subjects import Subjects
 from core.verdict import Answer
-from events import ids
+from events import heads, ids, sqlite
 from events.client import Client, stream_of
 from events.clients import read_clients
 from events.decision import Streams
@@ -20,10 +24,28 @@ from events.key import Key
 from events.keys import read_keys
 from events.ledger import Ledger
 from events.subject import PREFIX
+from events.subjects import SubjectReader
 
 ACTOR = "cli"
 PAGE = 500
 FOLLOW_SECONDS = 0.3
+
+
+@asynccontextmanager
+async def opened(database: Path, words: Iterable[str]) -> AsyncIterator["Desk"]:
+    """A ledger beside a service or alone; `words` are in no password. Raises StartError for one never served."""
+    checks.ledger_file(database)
+    with sqlite.sync_read_engine(database).connect() as connection:
+        if heads.size(connection) == 0:
+            raise StartError(f"The ledger at {database} is empty: start it once with session-ledger serve.")
+    ledger, engine, hasher = Ledger(sqlite.SqliteWriter(database)), sqlite.read_engine(database), Hasher()
+    try:
+        subjects = Subjects(ledger, SubjectReader(engine), hasher, load_banned(words))
+        yield Desk(ledger, engine, subjects, HistoryReader(engine))
+    finally:
+        await ledger.close()
+        await engine.dispose()
+        hasher.close()
 
 
 @dataclass(frozen=True, slots=True)

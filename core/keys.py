@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 from core import key, pair
+from core.access import MAX_TTL
 from core.key import NewKey, Verdict
 from core.master import NONCE_BYTES, MasterKeys
 from core.ring import KeyRing, SigningKey
@@ -13,6 +14,11 @@ from events.decision import Decide, Origin, Streams
 from events.key import NEXT, Key
 from events.ledger import Ledger
 
+LEAD: Final = 3600
+"""Seconds that a key is published before the scheduled rotation lets it sign."""
+SKEW: Final = 60
+"""Seconds that other clocks may be behind."""
+_SECOND: Final = 1_000_000
 _TRIES: Final = 5
 """How often a command is made again because another process changed the ring meanwhile."""
 
@@ -28,6 +34,11 @@ class KeyPolicy(NamedTuple):
     period: int
     lead: int
     keep: int
+
+    @classmethod
+    def rotating(cls, algorithm: str, seconds: int) -> "KeyPolicy":
+        """A new key every so many seconds; each is kept for the longest life that an access token can have."""
+        return cls(algorithm, seconds * _SECOND, LEAD * _SECOND, (MAX_TTL + SKEW) * _SECOND)
 
 
 class Keys:
