@@ -48,6 +48,38 @@ by spaces.
 """
 
 
+SHARED = {
+    "subject": "Whose it is: `sub_…`, a random reference, never a name.",
+    "client": "The application, by its `client_id`.",
+    "generation": "Generation of the token that was presented.",
+    "jti": "Id of the access token that was issued with it.",
+    "exp": "Expiry of that access token, seconds since the epoch.",
+    "idle_until": "The family ends then unless it is refreshed before.",
+    "ends_at": "The family ends then at the latest.",
+    "auth_time": "When the person proved who they are, seconds since the epoch.",
+    "amr": "How, as RFC 8176 names it: `pwd`.",
+    "scope": "What the access tokens may be used for.",
+    "device_tag": "Keyed hash of browser family and system, comparable within this stream only.",
+    "network_tag": "Keyed hash of the network (/24, /56), comparable within this stream only.",
+    "reason": "Why, as a code.",
+    "key": "The `kid` of the signing key.",
+    "failures": "Wrong passwords in a row, this one included.",
+    "until": "Microseconds since the epoch.",
+    "roles": "Separated by spaces.",
+    "origin": "Name of the log in its checkpoints.",
+    "access_ttl": "Seconds; 0 follows the settings.",
+    "idle_ttl": "Seconds; 0 follows the settings.",
+    "absolute_ttl": "Seconds; 0 follows the settings.",
+    "on_device_change": "`observe`, `require_login` or `revoke`.",
+    "on_network_change": "`observe`, `require_login` or `revoke`.",
+    "keep_sessions": "Whether families that began before were kept.",
+    "algorithm": "`EdDSA`, `ES256`, `RS256` or `HS256`.",
+    "ticket": "Number of the incident.",
+    "format": "`csv`, `ndjson` or `json`.",
+}
+"""What fields mean wherever the fact says nothing else of them."""
+
+
 def main() -> None:
     for name, render in PAGES.items():
         (HERE / name).write_text(render(), "utf-8")
@@ -117,7 +149,7 @@ def _table(fact: type[Fact]) -> str:
     hints = get_type_hints(fact)
     documented = dict(_docstrings(fact))
     rows = [
-        f"| `{field.name}` | {hints[field.name].__name__} | {_default(field)} | {documented.get(field.name, '')} |\n"
+        f"| `{field.name}` | {hints[field.name].__name__} | {_default(field)} | {documented.get(field.name) or SHARED[field.name]} |\n"
         for field in msgspec.structs.fields(fact)
         if field.name not in Fact.__struct_fields__
     ]
