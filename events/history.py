@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, and_, select
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import catalogue, private, reads, schema
 from events.fact import Fact
@@ -49,40 +49,46 @@ class HistoryReader:
 
     async def before(self, position: int | None, limit: int) -> list[Event]:
         """The newest events, or those before a position, newest first."""
-        query = _events().order_by(_E.position.desc()).limit(limit)
+        query = selected().order_by(_E.position.desc()).limit(limit)
         return await self._read(query if position is None else query.where(_E.position < position))
 
     async def after(self, position: int, limit: int) -> list[Event]:
         """Events behind a position, oldest first: what a tail reads."""
-        return await self._read(_events().where(_E.position > position).order_by(_E.position).limit(limit))
+        return await self._read(selected().where(_E.position > position).order_by(_E.position).limit(limit))
 
     async def of_stream(self, stream: bytes, after_version: int, limit: int) -> list[Event]:
         """One thing's story, oldest first."""
-        query = _events().where(_E.stream == stream, _E.version > after_version).order_by(_E.version).limit(limit)
+        query = selected().where(_E.stream == stream, _E.version > after_version).order_by(_E.version).limit(limit)
         return await self._read(query)
 
     async def tail_of_stream(self, stream: bytes, limit: int) -> list[Event]:
         """The end of one thing's story, oldest first."""
-        query = _events().where(_E.stream == stream).order_by(_E.version.desc()).limit(limit)
+        query = selected().where(_E.stream == stream).order_by(_E.version.desc()).limit(limit)
         return (await self._read(query))[::-1]
 
     async def rotation(self, stream: bytes, generation: int) -> Event | None:
         """The rotation that brought a family to a generation (from 2): rotations are dense, so it is found by count."""
-        rotations = _events().where(_E.stream == stream, _E.type == TokenRotated.CODE).order_by(_E.version)
+        rotations = selected().where(_E.stream == stream, _E.type == TokenRotated.CODE).order_by(_E.version)
         found = await self._read(rotations.offset(generation - 2).limit(1))
         return found[0] if found else None
 
     async def _read(self, query: Select[Any]) -> list[Event]:
         async with reads.snapshot(self._engine) as connection:
-            rows = (await connection.execute(query)).all()
-            accounts = select(_P.c.position, _P.c.data).where(
-                _P.c.kind == private.ACCOUNT, _P.c.position.in_([row.position for row in rows])
-            )
-            typed = {row[0]: row[1] for row in await connection.execute(accounts)}
-        return list(_told(rows, typed))
+            return await fetch(connection, query)
 
 
-def _events() -> Select[Any]:
+async def fetch(connection: AsyncConnection, query: Select[Any]) -> list[Event]:
+    """The events of a query that was made from `selected()`, with their private rows."""
+    rows = (await connection.execute(query)).all()
+    accounts = select(_P.c.position, _P.c.data).where(
+        _P.c.kind == private.ACCOUNT, _P.c.position.in_([row.position for row in rows])
+    )
+    typed = {row[0]: row[1] for row in await connection.execute(accounts)}
+    return list(_told(rows, typed))
+
+
+def selected() -> Select[Any]:
+    """All events; add which of them, in which order, and how many."""
     joined = schema.events.outerjoin(_P, and_(_P.c.position == _E.position, _P.c.kind == private.CONTEXT))
     columns = (_E.position, _E.stream, _E.version, _E.type, _E.at, _E.body)
     return select(*columns, _P.c.data.label("context")).select_from(joined)
