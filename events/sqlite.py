@@ -306,7 +306,10 @@ class SqliteWriter:
         now = max(wall, head.last_at + 1)
         if self._last is not None:
             given, then = self._last
-            now = max(now, given + int((monotonic - then) * 1_000_000))
+            passed = int((monotonic - then) * 1_000_000)
+            if now - given > passed + passed // 1000 + int(SLOW * 1_000_000):
+                self._ready = None  # the clock was set, or the machine slept: no leeway may have run out by that
+            now = max(now, given + passed)
         return Moment(now=now, wall=wall, arrived=now, ready=now if self._ready is None else self._ready)
 
     def _connected(self) -> Connection:
