@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
-from events import action, catalogue, fact, ids, merkle, private, projections, schema, subject
+from events import action, bulk, catalogue, fact, ids, merkle, private, projections, schema, subject
 from events.action import Action
 from events.client import Client
 from events.decision import Change, Decision, Moment, Need, Origin, State, States, Streams, Submission
@@ -25,6 +25,12 @@ from events.subject import Subject
 
 _ASKS = 4
 """A rule that still needs more after so many answers is wrong, and fails alone."""
+
+
+_LOCK_HEAD = select(schema.head.c.size, schema.head.c.frontier, schema.head.c.last_at).with_for_update()
+_UPDATE_HEAD = update(schema.head)
+_INSERT_EVENTS = insert(schema.events)
+_INSERT_PRIVATE = insert(schema.event_private)
 
 
 class Head(NamedTuple):
@@ -63,8 +69,7 @@ class TooLarge(ValueError):
 
 def lock_head(connection: Connection) -> Head:
     """Read the head row, holding its lock until the transaction ends (SQLite: BEGIN IMMEDIATE holds it already)."""
-    columns = (schema.head.c.size, schema.head.c.frontier, schema.head.c.last_at)
-    return Head(*connection.execute(select(*columns).with_for_update()).one())
+    return Head(*connection.execute(_LOCK_HEAD).one())
 
 
 def prove(connection: Connection) -> None:
@@ -95,7 +100,7 @@ def write(
     rows.insert(connection, trace)
     after = rows.head(now.now)
     if rows.events:
-        connection.execute(update(schema.head).values(after._asdict()))
+        connection.execute(_UPDATE_HEAD, after._asdict())
     return Result(verdicts, after, rows.events[0]["leaf"] if rows.events else None)
 
 
@@ -230,10 +235,10 @@ class _Rows:
     def insert(self, connection: Connection, trace: Callable[[str], None]) -> None:
         """Write all rows, one executemany for each table."""
         if self.events:
-            connection.execute(insert(schema.events), self.events)
+            bulk.insert_all(connection, _INSERT_EVENTS, self.events)
         trace("events inserted")
         if self.private:
-            connection.execute(insert(schema.event_private), self.private)
+            bulk.insert_all(connection, _INSERT_PRIVATE, self.private)
         trace("private rows inserted")
         if self.changed:
             projections.save(connection, self.changed.values())

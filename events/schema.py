@@ -3,6 +3,7 @@
 from sqlalchemy import (
     BigInteger,
     Column,
+    Dialect,
     Index,
     Integer,
     LargeBinary,
@@ -15,22 +16,33 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+
+class Bytes(LargeBinary):
+    """Byte strings as the drivers take and give them: nothing is wrapped on the way in or copied on the way out."""
+
+    def bind_processor(self, dialect: Dialect) -> None:  # noqa: ARG002
+        return None
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> None:  # noqa: ARG002
+        return None
+
+
 events = Table(
     "events",
     metadata,
     Column("position", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
-    Column("stream", LargeBinary, nullable=False),
+    Column("stream", Bytes, nullable=False),
     Column("version", Integer, nullable=False),
     Column("type", SmallInteger, nullable=False),
     Column("at", BigInteger, nullable=False),
-    Column("subject", LargeBinary),
+    Column("subject", Bytes),
     Column("client", Text),
     Column("actor", Text, nullable=False),
-    Column("request", LargeBinary),
-    Column("jti", LargeBinary),
-    Column("action", LargeBinary),
-    Column("body", LargeBinary, nullable=False),
-    Column("leaf", LargeBinary, nullable=False),
+    Column("request", Bytes),
+    Column("jti", Bytes),
+    Column("action", Bytes),
+    Column("body", Bytes, nullable=False),
+    Column("leaf", Bytes, nullable=False),
     UniqueConstraint("stream", "version", name="events_stream_version"),
 )
 
@@ -45,9 +57,9 @@ event_private = Table(
     metadata,
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("kind", SmallInteger, primary_key=True, autoincrement=False),
-    Column("salt", LargeBinary, nullable=False),
-    Column("data", LargeBinary, nullable=False),
-    Column("ip", LargeBinary),
+    Column("salt", Bytes, nullable=False),
+    Column("data", Bytes, nullable=False),
+    Column("ip", Bytes),
     sqlite_with_rowid=False,
 )
 
@@ -56,7 +68,7 @@ head = Table(
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),
     Column("size", BigInteger, nullable=False),
-    Column("frontier", LargeBinary, nullable=False),
+    Column("frontier", Bytes, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("key_checks", Text, nullable=False),
 )
@@ -65,10 +77,10 @@ head = Table(
 families = Table(
     "families",
     metadata,
-    Column("id", LargeBinary, primary_key=True),
+    Column("id", Bytes, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("status", Text, nullable=False),
-    Column("subject", LargeBinary, nullable=False),
+    Column("subject", Bytes, nullable=False),
     Column("client", Text, nullable=False),
     Column("key", SmallInteger, nullable=False),
     Column("nonce", Text, nullable=False),
@@ -98,7 +110,7 @@ families = Table(
 subjects = Table(
     "subjects",
     metadata,
-    Column("id", LargeBinary, primary_key=True),
+    Column("id", Bytes, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("status", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -116,7 +128,7 @@ subjects = Table(
 clients = Table(
     "clients",
     metadata,
-    Column("id", LargeBinary, primary_key=True),
+    Column("id", Bytes, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("status", Text, nullable=False),
     Column("client", Text, nullable=False),
@@ -135,7 +147,7 @@ clients = Table(
 keys = Table(
     "keys",
     metadata,
-    Column("id", LargeBinary, primary_key=True),
+    Column("id", Bytes, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("status", Text, nullable=False),
     Column("key", Text, nullable=False),
@@ -152,7 +164,7 @@ keys = Table(
 log = Table(
     "log",
     metadata,
-    Column("id", LargeBinary, primary_key=True),
+    Column("id", Bytes, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("origin", Text, nullable=False),
     Column("started_at", BigInteger, nullable=False),
@@ -164,7 +176,7 @@ log = Table(
 actions = Table(
     "actions",
     metadata,
-    Column("id", LargeBinary, primary_key=True),
+    Column("id", Bytes, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("status", Text, nullable=False),
     Column("kind", Text, nullable=False),
