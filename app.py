@@ -26,6 +26,7 @@ from core.metrics import Gauge, Metrics
 from core.passwords import Busy, Hasher, load_banned
 from core.policy import Policy
 from core.presence import warm_up
+from core.start import StartError
 from core.subjects import Subjects
 from dashboard import routes as dashboard
 from dashboard.door import Door as StaffDoor
@@ -101,7 +102,7 @@ class Service:
         origin = await start.begin(self.ledger, self.clients, self.keys)
         seed = master.checkpoint_seed(master.current) or b""
         self.checkpointing = Checkpointing(self.writer, CheckpointStore(settings.checkpoint_dir), origin, seed)
-        await self.checkpointing.run()
+        await self._continue_checkpoints()
         if settings.metrics_port is not None:
             self.ledger.committed = self.metrics.batch
             self.metrics.watch(self._gauges())
@@ -110,6 +111,16 @@ class Service:
         self.first_admin = await start.first_admin(
             self.subjects, given, settings.data_dir, terminal=sys.stdout.isatty()
         )
+
+    async def _continue_checkpoints(self) -> None:
+        """The log must go on from what was signed last, or it is not the log that was signed. Raises StartError."""
+        try:
+            await self.checkpointing.run()
+        except Contradiction as error:
+            raise StartError(
+                f"{str(error).rstrip('.')}: restore the database that belongs to {self.settings.checkpoint_dir}, "
+                "or set LEDGER_CHECKPOINT_DIR to an empty folder if you know why they differ."
+            ) from None
 
     async def _close(self) -> None:
         self.metrics.close()

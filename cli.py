@@ -64,7 +64,7 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except SENTENCES as error:
-            raise Refused(f"{str(error).rstrip('.')}.") from None
+            raise Refused(_ended(str(error))) from None
         except BrokenPipeError:
             raise
         except faults.KINDS as error:
@@ -74,6 +74,10 @@ class Commands(click.Group):
         except Exception as error:  # noqa: BLE001 - a message of its own may quote a value; kind and place do not
             told = journal.failure(error)
             raise Failed(f"This is a fault of session-ledger: {told['error']} at {told['stack'][-1]}.") from None
+
+
+def _ended(sentence: str) -> str:
+    return sentence if sentence.endswith((".", "?")) else f"{sentence}."
 
 
 @click.group(

@@ -13,7 +13,7 @@ from events import migrate, sqlite
 def ledger_file(database: Path) -> None:
     """Whether there is a ledger of today's schema. Raises StartError; SQLAlchemyError where it is no database."""
     if not database.is_file():
-        raise StartError(f"There is no ledger at {database}: run session-ledger migrate first.")
+        raise StartError(_no_ledger(database))
     engine = sqlite.sync_read_engine(database)
     with engine.connect() as connection:
         found = migrate.current(connection)
@@ -47,6 +47,8 @@ def writable(folder: Path, setting: str) -> None:
 def sole_service(database: Path) -> Iterator[None]:
     """Hold the lock of the one service on this ledger, until the process ends at the latest. Raises StartError."""
     path = database.parent / "serve.lock"
+    if not database.parent.exists():
+        raise StartError(_no_ledger(database))
     with ExitStack() as held:
         try:
             held.enter_context(sqlite.file_lock(path, wait=0))
@@ -56,6 +58,10 @@ def sole_service(database: Path) -> Iterator[None]:
             ) from None
         path.write_text(f"{os.getpid()}\n")
         yield
+
+
+def _no_ledger(database: Path) -> str:
+    return f"There is no ledger at {database}: run session-ledger migrate first."
 
 
 def _holder(path: Path) -> str:

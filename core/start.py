@@ -30,6 +30,9 @@ class FirstAdmin(NamedTuple):
     name: str
     password: str | None
 
+    def __repr__(self) -> str:
+        return f"FirstAdmin(name={self.name!r})"
+
 
 def own_master_key(folder: Path, *, empty: bool) -> tuple[str, bool]:
     """The key in `DATA_DIR/master-key`, made now for an empty ledger; and whether it was made. Raises StartError."""
@@ -91,7 +94,8 @@ async def check_first_password(subjects: Subjects, given: str | None) -> None:
     try:
         subjects.checked(given, ADMIN)
     except WeakPassword as error:
-        raise StartError(f"LEDGER_ADMIN_PASSWORD cannot be used. {error}") from None
+        why = str(error).partition(". ")[0]
+        raise StartError(f"LEDGER_ADMIN_PASSWORD cannot be used: {why[0].lower()}{why[1:]}") from None
 
 
 async def first_admin(subjects: Subjects, given: str | None, folder: Path, *, terminal: bool) -> FirstAdmin | None:

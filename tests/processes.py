@@ -1,0 +1,134 @@
+"""The command line in real processes, forked from one that has loaded it: as `python -m cli`, but at once."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+from tests.conftest import PASSWORD
+
+FORKING = multiprocessing.get_context("forkserver")
+FORKING.set_forkserver_preload(["cli", "app", "tests.processes"])
+PATIENCE = 30.0
+"""Seconds until a process that does not end, or a service that does not answer, is a failure."""
+MASTER_KEY = "1:" + sha256(b"a key of the tests").hexdigest()
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+class Child:
+    """One process; its output goes to files in `folder`."""
+
+    def __init__(self, folder: Path, arguments: tuple[str, ...], settings: Mapping[str, str], typed: str = "") -> None:
+        self.files = [folder / f"{time.monotonic_ns()}.{name}" for name in ("in", "out", "err")]
+        self.files[0].write_text(typed)
+        self.process = FORKING.Process(target=_run, args=(arguments, dict(settings), folder, self.files))
+        self.process.start()
+
+    @property
+    def out(self) -> str:
+        return self.files[1].read_text() if self.files[1].exists() else ""
+
+    @property
+    def err(self) -> str:
+        return self.files[2].read_text() if self.files[2].exists() else ""
+
+    @property
+    def running(self) -> bool:
+        return self.process.is_alive()
+
+    def signal(self, which: signal.Signals) -> None:
+        assert self.process.pid is not None
+        os.kill(self.process.pid, which)
+
+    def ended(self) -> Ended:
+        """Wait for its end."""
+        self.process.join(PATIENCE)
+        if self.process.exitcode is None:
+            self.process.kill()
+            self.process.join()
+            raise AssertionError(f"still running after {PATIENCE} s: {self.out}{self.err}")
+        return Ended(self.process.exitcode, self.out, self.err)
+
+
+def _run(arguments: tuple[str, ...], settings: dict[str, str], folder: Path, files: list[Path]) -> None:
+    for number, (path, flags) in enumerate(zip(files, (os.O_RDONLY, os.O_WRONLY | os.O_CREAT) * 2, strict=False)):
+        os.dup2(os.open(path, flags if number < 2 else os.O_WRONLY | os.O_CREAT, 0o600), number)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 - descriptors
+    for name in [name for name in os.environ if name.startswith("LEDGER_")]:
+        del os.environ[name]
+    os.environ.update(settings)
+    os.chdir(folder)
+    import cli
+
+    cli.main(args=list(arguments), prog_name="session-ledger")
+
+
+class Place:
+    """A folder, a free port and the settings that commands run with."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.database = self.data / "ledger.db"
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        given = {"LEDGER_PORT": str(self.port), "LEDGER_ADMIN_PASSWORD": PASSWORD, "LEDGER_RATE_LIMITS": "off"}
+        self.settings = given | settings
+
+    def start(self, *arguments: str, typed: str = "", **settings: str | None) -> Child:
+        """Run a command; a setting that is None is left out."""
+        return Child(self.folder, arguments, self._given(settings), typed)
+
+    def run(self, *arguments: str, typed: str = "", **settings: str | None) -> Ended:
+        return self.start(*arguments, typed=typed, **settings).ended()
+
+    def done(self, *arguments: str, typed: str = "", **settings: str | None) -> str:
+        """Run a command that must succeed, and give what it printed."""
+        ended = self.run(*arguments, typed=typed, **settings)
+        assert ended.status == 0, ended
+        return ended.out
+
+    @contextmanager
+    def serving(self, **settings: str | None) -> Iterator[Child]:
+        """A service that answers; stopped afterwards, unless that was done already."""
+        child = Child(self.folder, ("serve",), self._given(settings))
+        try:
+            self.answers(child)
+            yield child
+        finally:
+            if child.running:
+                child.signal(signal.SIGTERM)
+                child.ended()
+
+    def _given(self, settings: Mapping[str, str | None]) -> dict[str, str]:
+        return {name: text for name, text in {**self.settings, **settings}.items() if text is not None}
+
+    def answers(self, child: Child) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and child.running:
+            try:
+                if httpx.get(f"{self.url}/health/ready", trust_env=False).status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.03)
+        raise AssertionError(f"does not answer: {child.out}{child.err}")
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

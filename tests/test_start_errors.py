@@ -1,0 +1,176 @@
+"""Every way in which a start can fail: one sentence that says what to do, status 2, no traceback, no secret."""
+
+import os
+import socket
+import sqlite3
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from core import checks
+from core.start import StartError
+from events import migrate
+from tests.conftest import PASSWORD
+from tests.processes import MASTER_KEY, Ended, Place
+
+OTHER_KEY = "1:" + sha256(b"another key").hexdigest()
+WEAK = "session-ledger-2026"
+
+
+@pytest.fixture
+def place(tmp_path: Path, database: Path) -> Place:
+    """A migrated, empty ledger."""
+    return Place(tmp_path, LEDGER_MASTER_KEY=MASTER_KEY)
+
+
+def is_refused(ended: Ended, *words: str) -> None:
+    sentence = ended.err.strip()
+    assert ended.status == 2, ended
+    assert ended.out == ""
+    assert [] == [word for word in words if word not in sentence], sentence
+    assert sentence.endswith((".", "?")), sentence
+    assert "\n" not in sentence
+    assert "Traceback" not in sentence
+    assert [] == [one for one in (PASSWORD, WEAK, MASTER_KEY[2:], OTHER_KEY[2:], "zz" * 32) if one in sentence]
+
+
+@pytest.mark.parametrize(
+    ("setting", "text", "words"),
+    [
+        ("LEDGER_PROT", "9000", ("LEDGER_PROT", "did you mean LEDGER_PORT?")),
+        ("LEDGER_PORT", "many", ("LEDGER_PORT", "whole number")),
+        ("LEDGER_PORT", "", ("LEDGER_PORT", "empty")),
+        ("LEDGER_PUBLIC_URL", "http://login.example.com", ("LEDGER_PUBLIC_URL", "https://")),
+        ("LEDGER_WORKERS", "2", ("LEDGER_WORKERS", "SQLite")),
+        ("LEDGER_MASTER_KEY", "zz" * 32, ("master key", "64 hex digits")),
+        ("LEDGER_MASTER_KEY", "00" * 32, ("master key", "not random")),
+        ("LEDGER_MASTER_KEY_FILE", "/nowhere", ("LEDGER_MASTER_KEY",)),
+        ("LEDGER_ADMIN_PASSWORD", WEAK, ("LEDGER_ADMIN_PASSWORD",)),
+        ("LEDGER_ADMIN_PASSWORD", "short", ("LEDGER_ADMIN_PASSWORD", "15 characters")),
+        ("LEDGER_HOST", "203.0.113.9", ("203.0.113.9", "LEDGER_HOST")),
+        ("LEDGER_HOST", "no.such.host.invalid", ("LEDGER_HOST", "no.such.host.invalid")),
+        ("LEDGER_DATA_DIR", "elsewhere", ("elsewhere", "session-ledger migrate")),
+        ("LEDGER_CHECKPOINT_DIR", "/proc/checkpoints", ("/proc/checkpoints", "LEDGER_CHECKPOINT_DIR")),
+        ("LEDGER_CHECKPOINT_DIR", "data/inside", ("LEDGER_CHECKPOINT_DIR", "LEDGER_DATA_DIR")),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(place: Place, setting: str, text: str, words: tuple[str, ...]) -> None:
+    is_refused(place.run("serve", **{setting: text}), *words)
+
+
+@pytest.mark.parametrize("setting", ["LEDGER_PORT", "LEDGER_METRICS_PORT"])
+def test_a_port_in_use_is_one_sentence(place: Place, setting: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        is_refused(place.run("serve", **{setting: port}), port, "in use", setting)
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "events", "verify"])
+def test_a_file_in_the_place_of_the_data_folder_is_one_sentence(place: Place, command: str) -> None:
+    (place.folder / "file").write_text("")
+    is_refused(place.run(command, LEDGER_DATA_DIR="file"), "file")
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_data_folder_that_cannot_be_written_is_one_sentence(place: Place, command: str) -> None:
+    is_refused(place.run(command, LEDGER_DATA_DIR="/proc/self"), "/proc/self")
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate", "events", "verify", "rebuild"])
+def test_a_file_that_is_no_database_is_one_sentence(place: Place, command: str) -> None:
+    place.database.write_bytes(b"anything but a database, and long enough to tell" * 100)
+    is_refused(place.run(command), "no SQLite file")
+
+
+@pytest.mark.parametrize("command", ["serve", "events", "verify", "rebuild"])
+def test_a_missing_schema_is_one_sentence(place: Place, command: str) -> None:
+    place.database.write_bytes(b"")
+    is_refused(place.run(command), "no schema", "session-ledger migrate")
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_schema_of_a_later_version_is_one_sentence(place: Place, command: str) -> None:
+    with closing(sqlite3.connect(place.database)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    is_refused(place.run(command), "9999", "newer")
+
+
+def test_a_database_of_something_else_is_left_alone(place: Place) -> None:
+    place.database.unlink()
+    with closing(sqlite3.connect(place.database)) as connection:
+        connection.execute("CREATE TABLE cats (name)")
+    before = place.database.read_bytes()
+    is_refused(place.run("migrate"), "something else")
+    with closing(sqlite3.connect(place.database)) as connection:
+        assert [("cats",)] == connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert len(before) == len(place.database.read_bytes())
+
+
+def test_a_ledger_that_was_never_served_takes_no_commands(place: Place) -> None:
+    is_refused(place.run("user", "add", "alice", "--password-stdin", typed="a-good-one-91-lantern\n"), "empty", "serve")
+
+
+def test_an_old_schema_is_refused_by_serve_and_copied_aside_by_migrate(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version of tomorrow is put beside today's, and Alembic is pointed at both."""
+    versions = tmp_path / "migrations" / "versions"
+    versions.mkdir(parents=True)
+    ours = Path(migrate.__file__).parent / "migrations"
+    for path in [ours / "env.py", *(ours / "versions").glob("*.py")]:
+        (tmp_path / "migrations" / path.relative_to(ours)).write_text(path.read_text())
+    today = migrate.newest()
+    (versions / "tomorrow.py").write_text(
+        f"from alembic import op\nrevision, down_revision = 'tomorrow', '{today}'\n"
+        "def upgrade():\n    op.get_bind().exec_driver_sql('CREATE TABLE tomorrow (a)')\n"
+    )
+    config = migrate._config()
+    config.set_main_option("script_location", str(tmp_path / "migrations"))
+    monkeypatch.setattr(migrate, "_config", lambda: config)
+
+    with pytest.raises(StartError, match=f"{today} and this version needs tomorrow: run session-ledger migrate"):
+        checks.ledger_file(database)
+    done = migrate.bring_up(database)
+
+    assert (today, "tomorrow") == (done.before, done.after)
+    assert done.copy is not None
+    assert 0o600 == done.copy.stat().st_mode & 0o777
+    with closing(sqlite3.connect(done.copy)) as copy:
+        assert (today,) == copy.execute("SELECT version_num FROM alembic_version").fetchone()
+    assert migrate.Upgrade("tomorrow", "tomorrow", None) == migrate.bring_up(database)
+    assert 1 == len(list(database.parent.glob("ledger-*")))
+
+
+def test_a_missing_or_wrong_master_key_of_a_ledger_in_use_is_one_sentence(place: Place) -> None:
+    with place.serving():
+        pass
+    is_refused(place.run("serve", LEDGER_MASTER_KEY=None), "master key", "LEDGER_MASTER_KEY", "master-key")
+    is_refused(place.run("serve", LEDGER_MASTER_KEY=OTHER_KEY), "Master key 1 is not", "LEDGER_MASTER_KEY")
+    is_refused(place.run("serve", LEDGER_MASTER_KEY="2" + OTHER_KEY[1:]), "None of the master keys")
+    is_refused(place.run("keys", "rotate", LEDGER_MASTER_KEY=OTHER_KEY), "Master key 1 is not")
+    assert not (place.data / "master-key").exists()
+
+
+def test_a_second_service_is_refused_and_the_first_goes_on(place: Place) -> None:
+    with place.serving() as first:
+        is_refused(
+            place.run("serve", LEDGER_PORT=str(place.port + 1)), "Another session-ledger", str(first.process.pid)
+        )
+        assert first.running
+
+
+def test_a_ledger_behind_its_checkpoint_is_not_served(place: Place) -> None:
+    with place.serving():
+        pass
+    place.database.unlink()
+    place.done("migrate")
+    is_refused(place.run("serve"), "checkpoint")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_without_permission_is_one_sentence(place: Place) -> None:
+    place.data.chmod(0o500)
+    is_refused(place.run("serve"), "LEDGER_DATA_DIR", "permission")
