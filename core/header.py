@@ -34,6 +34,8 @@ PAGE: Final = API | {
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
     ),
     "cross-origin-opener-policy": "same-origin",
+    # Not `no-referrer`: under that, browsers send our own forms with `Origin: null` (Fetch §3.2), which nothing may trust.
+    "referrer-policy": "same-origin",
     "x-robots-tag": "noindex",
 }
 HSTS: Final = {"strict-transport-security": "max-age=63072000; includeSubDomains"}

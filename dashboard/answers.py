@@ -17,12 +17,12 @@ Page = Response[bytes]
 
 def html(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Page:
     """A page; the edge adds the headers that all of them carry."""
-    return Response(content, status_code=status, media_type="text/html; charset=utf-8", headers=headers or {})
+    return Response(content, status_code=status, media_type="text/html", headers=headers or {})
 
 
 def see_other(place: str) -> Page:
     """303: whatever was posted is not posted again (RFC 9700 §4.12)."""
-    return Response(b"", status_code=303, media_type="text/html; charset=utf-8", headers={"Location": place})
+    return Response(b"", status_code=303, media_type="text/html", headers={"Location": place})
 
 
 def wants_json(request: Request[Any, Any, Any]) -> bool:

@@ -50,6 +50,9 @@ class Staff(NamedTuple):
     token: Token
     csrf: str
 
+    def __repr__(self) -> str:
+        return f"Staff(family={self.family_id!r})"
+
     @property
     def name(self) -> str:
         return self.subject.name

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dashboard import telling
 
 HERE: Final = Path(__file__).parent
-ASSETS: Final = {"dashboard.css": "text/css; charset=utf-8", "mark.svg": "image/svg+xml"}
+ASSETS: Final = {"dashboard.css": "text/css", "mark.svg": "image/svg+xml"}
 STATIC: Final = "/dashboard/static"
 HEADLINES: Final = {
     400: "That request cannot be read",

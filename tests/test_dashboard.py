@@ -1,0 +1,878 @@
+import re
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import Any
+
+import httpx
+import pytest
+from litestar import Litestar, get
+
+import app
+from dashboard import routes
+from dashboard.cookie import NAME
+from dashboard.door import ANYONE, REACH
+from events import ids
+from events.commit import Clock
+from tests.conftest import PASSWORD, visiting
+from tests.test_tour import refresh, sign_in
+
+ORIGIN = "https://ledger.test"
+OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+HOME = "/dashboard/events"
+
+
+class Browser:
+    """Somebody's browser: keeps the cookie, reads pages, sends the forms that are on them."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+        self.page = ""
+
+    async def opens(self, path: str, **headers: str) -> httpx.Response:
+        answer = await self.http.get(path, headers=BROWSER | headers)
+        self.page = answer.text
+        return answer
+
+    async def sends(self, path: str, fields: dict[str, str], headers: dict[str, str] | None = None) -> httpx.Response:
+        return await self.http.post(path, data=fields, headers=BROWSER | (OURS if headers is None else headers))
+
+    async def signs_in(self, name: str = "admin", password: str = PASSWORD, **more: str) -> httpx.Response:
+        return await self.sends("/dashboard/sign-in", {"name": name, "password": password, **more})
+
+    async def revokes(self, family: str, **changes: str) -> httpx.Response:
+        """Fill in and send the form of a family's page."""
+        await self.opens(f"/dashboard/families/{family}")
+        fields = {"csrf": self.csrf, "reason": "stolen_token", "ticket": "INC-4711", "note": ""} | changes
+        return await self.sends(f"/dashboard/families/{family}/revoke", fields)
+
+    @property
+    def csrf(self) -> str:
+        found = re.search(r'name="csrf" value="([A-Za-z0-9_-]{43})"', self.page)
+        assert found is not None
+        return found[1]
+
+    @property
+    def cookie(self) -> str:
+        return self.http.cookies[NAME]
+
+
+class Seen(HTMLParser):
+    """What a browser makes of a page: its elements, and the text between them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+class Ahead:
+    """The time of the whole service, some seconds ahead of the real one."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def wall(self) -> float:
+        return time.time() + self.seconds
+
+
+@pytest.fixture
+def ahead(service: app.Service, monkeypatch: pytest.MonkeyPatch) -> Ahead:
+    clock = Ahead()
+    service.writer._clock = Clock(clock.wall, time.monotonic)
+    service.families._tools = replace(service.families._tools, wall=clock.wall)
+    monkeypatch.setattr(app, "_now", lambda: int(clock.wall() * 1_000_000))
+    return clock
+
+
+@pytest.fixture
+async def browser(service: app.Service) -> AsyncIterator[Browser]:
+    async with visiting(service) as http:
+        yield Browser(http)
+
+
+@pytest.fixture
+async def second(service: app.Service) -> AsyncIterator[Browser]:
+    async with visiting(service) as http:
+        yield Browser(http)
+
+
+@pytest.fixture
+async def staff(service: app.Service) -> app.Service:
+    """The service with one person for each role."""
+    for name, roles in (("alice", "viewer"), ("bob", "responder"), ("charlie", "")):
+        await service.subjects.register(name, PASSWORD, roles, "cli")
+    return service
+
+
+async def a_family(service: app.Service, **more: Any) -> dict[str, Any]:
+    async with visiting(service) as http:
+        return await sign_in(http, **more)
+
+
+async def a_theft(service: app.Service) -> str:
+    """A family whose first token came back from elsewhere after two refreshes."""
+    async with visiting(service) as http:
+        first = await sign_in(http)
+        next_one = (await refresh(http, first["refresh_token"])).json()
+        await refresh(http, next_one["refresh_token"])
+        thief = {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/142.0.0.0 Safari/537.36"}
+        await http.post("/auth/refresh", json={"refresh_token": first["refresh_token"]}, headers=thief)
+    family: str = first["family_id"]
+    return family
+
+
+async def status_of(service: app.Service, family: str) -> str:
+    held = await service.family_reader.get(ids.parse("fam", family))
+    assert held is not None
+    return held.family.status
+
+
+async def size(service: app.Service) -> int:
+    return (await service.history.head()).size
+
+
+# --- sign-in ---
+
+
+async def test_signing_in_sets_one_strict_cookie_and_leads_to_the_audit_log(browser: Browser) -> None:
+    answer = await browser.signs_in()
+
+    assert (303, HOME) == (answer.status_code, answer.headers["location"])
+    cookie = answer.headers["set-cookie"]
+    assert re.fullmatch(rf"{NAME}=slr_[A-Za-z0-9_-]{{92}}; Path=/; Secure; HttpOnly; SameSite=Strict", cookie)
+    assert 200 == (await browser.opens(HOME)).status_code
+
+
+async def test_every_failure_to_sign_in_gets_the_same_answer(staff: app.Service, browser: Browser) -> None:
+    tries = (("alice", "not-the-password"), ("nobody", PASSWORD), ("charlie", PASSWORD), ("alice", ""), ("", PASSWORD))
+    answers = [await browser.signs_in(name, password) for name, password in tries]
+
+    bodies = {re.sub(r'(name="name" value=")[a-z]*("[^>]*)', r"\1\2", answer.text) for answer in answers[:4]}
+    assert 1 == len(bodies)
+    assert {422} == {answer.status_code for answer in answers}
+    assert all("set-cookie" not in answer.headers for answer in answers)
+    assert all("The name or the password is wrong" in answer.text for answer in answers)
+
+
+async def test_too_many_tries_are_told_in_words_with_the_time_to_wait(browser: Browser) -> None:
+    answers = [await browser.signs_in("admin", "wrong") for _ in range(11)]
+
+    assert 429 == answers[-1].status_code
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 300
+    assert "Too many tries. Wait " in answers[-1].text
+    assert 429 == (await browser.signs_in()).status_code
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.test"},
+        {"Sec-Fetch-Site": "same-site", "Origin": "https://app.ledger.test"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.test"},
+        {"Origin": "https://ledger.test.evil"},
+        {"Sec-Fetch-Site": "none"},
+    ],
+)
+async def test_nobody_else_can_sign_a_browser_in(browser: Browser, headers: dict[str, str]) -> None:
+    fields = {"name": "admin", "password": PASSWORD}
+    answer = await browser.sends("/dashboard/sign-in", fields, headers)
+
+    assert 403 == answer.status_code
+    assert "set-cookie" not in answer.headers
+    assert "text/html; charset=utf-8" == answer.headers["content-type"]
+
+
+async def test_a_session_that_came_with_sign_in_ends(staff: app.Service, browser: Browser, second: Browser) -> None:
+    await second.signs_in("alice")
+    planted = second.cookie
+    browser.http.cookies.set(NAME, planted, domain="ledger.test")
+
+    await browser.signs_in("bob")
+
+    assert planted != browser.cookie
+    assert 303 == (await second.opens(HOME)).status_code
+    assert "bob" in (await browser.opens(HOME)).text
+
+
+async def test_a_cookie_that_was_made_up_is_never_taken_over(browser: Browser) -> None:
+    made_up = "slr_" + "A" * 92
+    browser.http.cookies.set(NAME, made_up, domain="ledger.test")
+
+    assert 303 == (await browser.opens(HOME)).status_code
+    answer = await browser.signs_in()
+
+    assert made_up not in answer.headers["set-cookie"]
+
+
+async def test_of_two_cookies_none_is_believed(service: app.Service, browser: Browser) -> None:
+    await browser.signs_in()
+    async with visiting(service) as other:
+        twice = f"{NAME}={browser.cookie}; {NAME}={browser.cookie}"
+        answer = await other.get(HOME, headers=BROWSER | {"Cookie": twice})
+
+    assert 303 == answer.status_code
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "//evil.test",
+        "/\\evil.test",
+        "/%09/evil.test",
+        "https:evil.test",
+        "https://evil.test/dashboard",
+        "/dashboard//evil.test",
+        "/dashboard/../../evil",
+        "/dashboard@evil.test",
+        "/dashboard/%2f%2fevil.test",
+        "/dashboard/\N{FULLWIDTH SOLIDUS}evil",
+        "/dashboard/events?next=//evil.test",
+        "/dashboard/events#x",
+        "/dashboardevil",
+        "/dashboard/sign-in",
+        "/dashboard/sign-out",
+        "/dashboard/static/x",
+        "/auth/me",
+        "javascript:alert(1)",
+        "/dashboard/events\r\nSet-Cookie: x=1",
+        "/dashboard/" + "a" * 400,
+    ],
+)
+async def test_sign_in_leads_nowhere_but_to_our_own_pages(browser: Browser, goal: str) -> None:
+    page = await browser.http.get("/dashboard/sign-in", params={"next": goal}, headers=BROWSER)
+    answer = await browser.signs_in(next=goal)
+
+    assert (303, HOME) == (answer.status_code, answer.headers["location"])
+    assert f'name="next" value="{HOME}"' in page.text
+
+
+async def test_who_was_sent_to_sign_in_comes_back_to_the_page(service: app.Service, browser: Browser) -> None:
+    family = (await a_family(service))["family_id"]
+    sent = await browser.opens(f"/dashboard/families/{family}?notice=revoked")
+    goal = httpx.URL(sent.headers["location"]).params["next"]
+
+    answer = await browser.signs_in(next=goal)
+
+    assert f"/dashboard/families/{family}?notice=revoked" == answer.headers["location"]
+
+
+async def test_signing_out_ends_the_family_and_nothing_is_shown_any_more(
+    service: app.Service, browser: Browser, second: Browser
+) -> None:
+    await browser.signs_in()
+    await browser.opens(HOME)
+    kept = browser.cookie
+    answer = await browser.sends("/dashboard/sign-out", {"csrf": browser.csrf})
+
+    assert (303, "/dashboard/sign-in?why=signed-out") == (answer.status_code, answer.headers["location"])
+    assert f"{NAME}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0" == answer.headers["set-cookie"]
+    assert 303 == (await browser.opens(HOME)).status_code
+    second.http.cookies.set(NAME, kept, domain="ledger.test")
+    assert 303 == (await second.opens(HOME)).status_code
+
+
+async def test_no_page_is_kept_by_the_browser(service: app.Service, browser: Browser) -> None:
+    family = (await a_family(service))["family_id"]
+    await browser.signs_in()
+    paths = ("/dashboard/sign-in", HOME, f"/dashboard/families/{family}", "/dashboard/nothing")
+
+    answers = [await browser.opens(path) for path in paths]
+
+    assert {"no-store"} == {answer.headers["cache-control"] for answer in answers}
+
+
+# --- roles and routes ---
+
+
+async def test_every_route_is_public_by_list_or_asks_for_a_role(service: app.Service) -> None:
+    inner = app.create_app(service).app
+    assert isinstance(inner, Litestar)
+    ours = [route for route in inner.routes if route.path.startswith("/dashboard")]
+    handlers = [
+        (path_and_handler.path, handler)
+        for path_and_handler in ours
+        for handler in path_and_handler.route_handlers  # type: ignore[union-attr]
+        if "OPTIONS" not in handler.http_methods  # type: ignore[union-attr]
+    ]
+    public = {path for path, handler in handlers if handler.opt.get("public")}
+    open_ = [path for path, handler in handlers if path not in public and handler.opt.get("role") not in {*REACH, ANYONE}]
+
+    assert {"/dashboard/sign-in", "/dashboard/static/{name:str}"} == public
+    assert [] == open_
+    assert 8 <= len(handlers)
+
+
+async def test_a_route_that_says_nothing_lets_nobody_in(service: app.Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    @get("/forgotten")
+    async def forgotten() -> str:
+        return "secret"
+
+    monkeypatch.setattr(routes, "HANDLERS", [*routes.HANDLERS, forgotten])
+    async with visiting(service) as http:
+        browser = Browser(http)
+        await browser.signs_in()
+        answer = await browser.opens("/dashboard/forgotten")
+
+    assert 403 == answer.status_code
+    assert "secret" not in answer.text
+
+
+async def test_without_a_session_every_page_leads_to_sign_in(service: app.Service, browser: Browser) -> None:
+    family = (await a_family(service))["family_id"]
+    for path in ("/dashboard", "/dashboard/", HOME, f"/dashboard/families/{family}"):
+        answer = await browser.opens(path)
+        assert (303, True) == (answer.status_code, answer.headers["location"].startswith("/dashboard/sign-in?why=needed"))
+    for path in ("/dashboard/sign-out", f"/dashboard/families/{family}/revoke"):
+        assert 303 == (await browser.sends(path, {})).status_code
+    assert "living" == await status_of(service, family)
+
+
+async def test_a_viewer_reads_and_cannot_revoke(staff: app.Service, browser: Browser) -> None:
+    family = (await a_family(staff))["family_id"]
+    await browser.signs_in("alice")
+    page = await browser.opens(f"/dashboard/families/{family}")
+    answer = await browser.revokes(family)
+
+    assert 200 == page.status_code
+    assert "Revoke family" not in page.text
+    assert 403 == answer.status_code
+    assert "living" == await status_of(staff, family)
+
+
+@pytest.mark.parametrize("name", ["bob", "admin"])
+async def test_responders_and_admins_revoke(staff: app.Service, browser: Browser, name: str) -> None:
+    tokens = await a_family(staff)
+    await browser.signs_in(name)
+    note = "  Left the phone\r\nin a taxi. "
+    answer = await browser.revokes(tokens["family_id"], reason="lost_device", note=note)
+    page = Seen((await browser.opens(answer.headers["location"])).text).text
+
+    assert (303, f"/dashboard/families/{tokens['family_id']}?notice=revoked") == (
+        answer.status_code,
+        answer.headers["location"],
+    )
+    assert "revoked" == await status_of(staff, tokens["family_id"])
+    assert "Family revoked. Its refresh token is refused from now on." in page
+    assert "Revoked · Lost device" in page
+    assert f"by {name}" in page
+    assert "INC-4711" in page
+    assert "Left the phone in a taxi." in page
+    async with visiting(staff) as http:
+        assert "session_revoked" == (await refresh(http, tokens["refresh_token"])).json()["code"]
+
+
+async def test_a_second_revoke_says_that_nothing_was_changed(service: app.Service, browser: Browser) -> None:
+    family = (await a_family(service))["family_id"]
+    await browser.signs_in()
+    await browser.opens(f"/dashboard/families/{family}")
+    fields = {"csrf": browser.csrf, "reason": "suspicious"}
+    await browser.sends(f"/dashboard/families/{family}/revoke", fields)
+    before = await size(service)
+    answer = await browser.sends(f"/dashboard/families/{family}/revoke", fields)
+
+    assert answer.headers["location"].endswith("?notice=already")
+    assert "Nothing was changed" in (await browser.opens(answer.headers["location"])).text
+    assert before == await size(service)
+
+
+async def test_a_notice_is_not_shown_where_it_is_not_true(service: app.Service, browser: Browser) -> None:
+    family = (await a_family(service))["family_id"]
+    await browser.signs_in()
+
+    assert "Family revoked" not in (await browser.opens(f"/dashboard/families/{family}?notice=revoked")).text
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"reason": ""}, "Choose a reason."),
+        ({"reason": "because"}, "Choose a reason."),
+        ({"ticket": "INC 4711"}, "Letters, digits"),
+        ({"ticket": "x" * 33}, "Letters, digits"),
+        ({"note": "x" * 501}, "At most 500 characters."),
+    ],
+)
+async def test_a_mistake_in_the_form_is_told_beside_its_field(
+    service: app.Service, browser: Browser, changes: dict[str, str], said: str
+) -> None:
+    family = (await a_family(service))["family_id"]
+    await browser.signs_in()
+    answer = await browser.revokes(family, **changes)
+
+    assert 422 == answer.status_code
+    assert said in answer.text
+    assert "living" == await status_of(service, family)
+
+
+async def test_who_revokes_the_own_session_is_signed_out(service: app.Service, browser: Browser) -> None:
+    await browser.signs_in()
+    await browser.opens(HOME)
+    own = re.search(r'class="person" href="/dashboard/families/(fam_[a-z2-7]{26})"', browser.page)
+    assert own is not None
+    answer = await browser.revokes(own[1])
+
+    assert "/dashboard/sign-in?why=own" == answer.headers["location"]
+    assert "Max-Age=0" in answer.headers["set-cookie"]
+    assert "revoked" == await status_of(service, own[1])
+
+
+async def test_roles_that_were_taken_away_count_at_once(staff: app.Service, browser: Browser) -> None:
+    await browser.signs_in("bob")
+    await browser.opens(HOME)
+    csrf, bob = browser.csrf, await staff.subjects.find("bob")
+    assert bob is not None
+    await staff.subjects.change_roles(bob, "", "cli")
+
+    assert 403 == (await browser.opens(HOME)).status_code
+    assert 303 == (await browser.sends("/dashboard/sign-out", {"csrf": csrf})).status_code
+
+
+async def test_a_disabled_account_is_out_at_once(staff: app.Service, browser: Browser) -> None:
+    await browser.signs_in("bob")
+    bob = await staff.subjects.find("bob")
+    assert bob is not None
+    await staff.subjects.disable(bob, "left", "cli")
+
+    answer = await browser.opens(HOME)
+
+    assert (303, "/dashboard/sign-in?why=ended") == (answer.status_code, answer.headers["location"])
+
+
+# --- CSRF ---
+
+
+async def test_a_form_without_the_right_token_changes_nothing(
+    staff: app.Service, browser: Browser, second: Browser
+) -> None:
+    family = (await a_family(staff))["family_id"]
+    await second.signs_in("bob")
+    await second.opens(HOME)
+    await browser.signs_in()
+    await browser.opens(HOME)
+    revoke, right = f"/dashboard/families/{family}/revoke", browser.csrf
+    wrong = ("", "A" * 43, second.csrf, right[:-1], right + "=", "\N{SNOWMAN}")
+
+    answers = [await browser.sends(revoke, {"reason": "suspicious", "csrf": token}) for token in wrong]
+    answers.append(await browser.sends(revoke, {"reason": "suspicious"}))
+    answers.append(await browser.sends(f"{revoke}?csrf={right}", {"reason": "suspicious"}))
+    answers.append(await browser.sends("/dashboard/sign-out", {}))
+
+    assert {403} == {answer.status_code for answer in answers}
+    assert "living" == await status_of(staff, family)
+    assert 200 == (await browser.opens(HOME)).status_code
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec-Fetch-Site": "cross-site", "Origin": "https://evil.test"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": ORIGIN},
+        {"Sec-Fetch-Site": "same-site", "Origin": "https://app.ledger.test"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "null"},
+        {"Origin": "https://evil.test"},
+    ],
+)
+async def test_the_right_token_from_another_page_changes_nothing(
+    service: app.Service, browser: Browser, headers: dict[str, str]
+) -> None:
+    family = (await a_family(service))["family_id"]
+    await browser.signs_in()
+    await browser.opens(HOME)
+    fields = {"reason": "suspicious", "csrf": browser.csrf}
+    answer = await browser.sends(f"/dashboard/families/{family}/revoke", fields, headers)
+
+    assert 403 == answer.status_code
+    assert "living" == await status_of(service, family)
+
+
+async def test_a_token_from_before_a_new_sign_in_is_worth_nothing(service: app.Service, browser: Browser) -> None:
+    family = (await a_family(service))["family_id"]
+    await browser.signs_in()
+    await browser.opens(HOME)
+    old = browser.csrf
+    await browser.signs_in()
+    answer = await browser.sends(f"/dashboard/families/{family}/revoke", {"reason": "suspicious", "csrf": old})
+
+    assert 403 == answer.status_code
+
+
+async def test_a_get_never_changes_anything(service: app.Service, browser: Browser) -> None:
+    family = (await a_family(service))["family_id"]
+    await browser.signs_in()
+    for path in (f"/dashboard/families/{family}/revoke", "/dashboard/sign-out"):
+        assert 405 == (await browser.opens(path)).status_code
+
+    assert "living" == await status_of(service, family)
+
+
+async def test_a_form_in_another_shape_is_refused(service: app.Service, browser: Browser) -> None:
+    await browser.signs_in()
+    await browser.opens(HOME)
+    as_json = await browser.http.post("/dashboard/sign-out", json={"csrf": browser.csrf}, headers=BROWSER | OURS)
+    as_parts = await browser.http.post("/dashboard/sign-out", files={"csrf": b"x"}, headers=BROWSER | OURS)
+
+    assert (415, 415) == (as_json.status_code, as_parts.status_code)
+
+
+# --- the cookie's life ---
+
+
+async def test_looking_writes_no_event_and_sets_no_cookie(service: app.Service, browser: Browser) -> None:
+    await browser.signs_in()
+    before = await size(service)
+    answers = [await browser.opens(HOME) for _ in range(5)]
+
+    assert before == await size(service)
+    assert all("set-cookie" not in answer.headers for answer in answers)
+
+
+async def test_the_cookie_rotates_after_five_minutes_and_the_old_one_works_beside_it_for_one(
+    service: app.Service, ahead: Ahead, browser: Browser, second: Browser
+) -> None:
+    await browser.signs_in()
+    first = browser.cookie
+    second.http.cookies.set(NAME, first, domain="ledger.test")
+    ahead.seconds = 299
+    assert "set-cookie" not in (await browser.opens(HOME)).headers
+    ahead.seconds = 301
+    assert "set-cookie" in (await browser.opens(HOME)).headers
+    assert first != browser.cookie
+
+    ahead.seconds = 340
+    late = await second.opens(HOME)
+
+    assert 200 == late.status_code
+    assert f"{NAME}={browser.cookie};" in late.headers["set-cookie"]
+    assert 200 == (await browser.opens(HOME)).status_code
+
+
+async def test_a_copy_of_the_cookie_that_comes_too_late_ends_both(
+    service: app.Service, ahead: Ahead, browser: Browser, second: Browser
+) -> None:
+    await browser.signs_in()
+    second.http.cookies.set(NAME, browser.cookie, domain="ledger.test")
+    ahead.seconds = 301
+    await browser.opens(HOME)
+    ahead.seconds = 400
+
+    thief, victim = await second.opens(HOME), await browser.opens(HOME)
+
+    assert "/dashboard/sign-in?why=reused" == thief.headers["location"]
+    assert 303 == victim.status_code
+    assert "token.reuse_detected" in [one.fact.TYPE for one in await service.history.before(None, 5)]
+
+
+async def test_a_refused_post_still_hands_over_the_new_cookie(
+    service: app.Service, ahead: Ahead, browser: Browser
+) -> None:
+    family = (await a_family(service))["family_id"]
+    await browser.signs_in()
+    ahead.seconds = 301
+    answer = await browser.sends(f"/dashboard/families/{family}/revoke", {"reason": "suspicious"})
+    ahead.seconds = 500
+
+    assert 403 == answer.status_code
+    assert "set-cookie" in answer.headers
+    assert 200 == (await browser.opens(HOME)).status_code
+
+
+async def test_a_session_that_is_not_used_for_a_quarter_of_an_hour_ends(ahead: Ahead, browser: Browser) -> None:
+    await browser.signs_in()
+    ahead.seconds = 901
+    answer = await browser.opens(HOME)
+
+    assert (303, "/dashboard/sign-in?why=expired") == (answer.status_code, answer.headers["location"])
+    assert "not used for a while" in (await browser.opens(answer.headers["location"])).text
+
+
+async def test_a_session_ends_after_twelve_hours_however_often_it_is_used(ahead: Ahead, browser: Browser) -> None:
+    await browser.signs_in()
+    statuses = set()
+    while ahead.seconds + 840 < 12 * 3600:
+        ahead.seconds += 840
+        statuses.add((await browser.opens("/dashboard/")).headers["location"])
+    ahead.seconds = 12 * 3600 + 1
+
+    assert {HOME} == statuses
+    assert "/dashboard/sign-in?why=expired" == (await browser.opens(HOME)).headers["location"]
+
+
+async def test_a_link_from_a_chat_asks_once_more_from_our_own_page(service: app.Service, browser: Browser) -> None:
+    family = (await a_family(service))["family_id"]
+    path = f"/dashboard/families/{family}"
+    crossing = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+    arrived = await browser.opens(path, **crossing)
+    again = await browser.opens(path, **{"Sec-Fetch-Site": "same-origin"})
+
+    assert 200 == arrived.status_code
+    assert f'<meta http-equiv="refresh" content="0; url={path}">' in arrived.text
+    assert "alice" not in arrived.text
+    assert 303 == again.status_code
+    await browser.signs_in()
+    assert 200 == (await browser.opens(path, **{"Sec-Fetch-Site": "same-origin"})).status_code
+
+
+async def test_a_strange_link_from_elsewhere_goes_straight_to_sign_in(browser: Browser) -> None:
+    answer = await browser.opens('/dashboard/events?x="><b>', **{"Sec-Fetch-Site": "cross-site"})
+
+    assert (303, "/dashboard/sign-in?why=needed") == (answer.status_code, answer.headers["location"])
+
+
+# --- what is shown ---
+
+
+async def test_the_story_of_a_theft_is_told(service: app.Service, browser: Browser) -> None:
+    family = await a_theft(service)
+    await browser.signs_in()
+    text = " ".join(Seen((await browser.opens(f"/dashboard/families/{family}")).text).text.split())
+
+    assert "Revoked · a used token came back" in text
+    assert re.search(r"Generation 1 was presented again \d+\.\d s after it had been replaced", text)
+    assert "from another device, same network" in text
+    assert "when generation 3 was current" in text
+    assert text.index("Signed in with a password") < text.index("generation 1 used up, 2 issued")
+    assert text.index("generation 2 used up, 3 issued") < text.index("Used generation 1 came back")
+    assert "Chrome 142 · Windows" in text
+    assert "python-httpx" in text
+    assert "by policy" in text
+    assert "Refresh token No since" in text
+    assert "Revoke family" not in text
+
+
+async def test_the_audit_log_tells_events_newest_first_and_loads_older_ones(
+    service: app.Service, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.events.PAGE_SIZE", 5)
+    await a_theft(service)
+    await browser.signs_in()
+    pages, path = [], HOME
+    for _ in range(10):
+        page = (await browser.opens(path)).text
+        pages.append([int(position) for position in re.findall(r'id="e(\d+)"', page)])
+        older = re.search(r'href="(/dashboard/events\?before=\d+)"', page)
+        if older is None:
+            break
+        path = older[1]
+
+    positions = [position for page in pages for position in page]
+    assert list(range(await size(service)))[::-1] == positions
+    assert all(len(page) <= 5 for page in pages)
+    assert "This is where the ledger begins." in page
+
+
+async def test_the_audit_log_marks_a_reuse_with_shape_word_and_colour(service: app.Service, browser: Browser) -> None:
+    await a_theft(service)
+    await browser.signs_in()
+    page = (await browser.opens(HOME)).text
+
+    assert '<span class="chip alarm"><span class="shape" aria-hidden="true">●</span> reuse detected</span>' in page
+    assert '<span class="chip alarm"><span class="shape" aria-hidden="true">✝</span> revoked</span>' in page
+    assert '<span class="chip quiet"><span class="shape" aria-hidden="true">○</span> rotated</span>' in page
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "1.5", "9" * 16, "１"])
+async def test_a_position_that_is_none_is_refused_as_a_page(browser: Browser, before: str) -> None:
+    await browser.signs_in()
+    answer = await browser.http.get(HOME, params={"before": before}, headers=BROWSER)
+
+    assert 400 == answer.status_code
+    assert "<title>" in answer.text
+
+
+@pytest.mark.parametrize("family", ["fam_" + "a" * 26, "fam_x", "x", "FAM_" + "A" * 26, "sub_" + "a" * 26])
+async def test_a_family_that_does_not_exist_is_not_found(browser: Browser, family: str) -> None:
+    await browser.signs_in()
+    await browser.opens(HOME)
+    answers = [
+        await browser.opens(f"/dashboard/families/{family}"),
+    ]
+    await browser.opens(HOME)
+    fields = {"csrf": browser.csrf, "reason": "suspicious"}
+    answers.append(await browser.sends(f"/dashboard/families/{family}/revoke", fields))
+
+    assert [404, 404] == [answer.status_code for answer in answers]
+    assert all("<title>Nothing here" in answer.text for answer in answers)
+
+
+async def test_a_long_story_shows_its_beginning_and_its_end(
+    service: app.Service, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.families.SHOWN", 3)
+    async with visiting(service) as http:
+        tokens = await sign_in(http)
+        family, first = tokens["family_id"], tokens["refresh_token"]
+        for _ in range(6):
+            tokens = (await refresh(http, tokens["refresh_token"])).json()
+        await refresh(http, first)
+    await browser.signs_in()
+    text = " ".join(Seen((await browser.opens(f"/dashboard/families/{family}")).text).text.split())
+
+    assert "Signed in with a password" in text
+    assert "5 events between are not shown" in text
+    assert "after it had been replaced" in text
+
+
+# --- twins ---
+
+
+async def test_a_page_and_its_twin_say_the_same(service: app.Service, browser: Browser) -> None:
+    family = await a_theft(service)
+    await browser.signs_in()
+    page = (await browser.opens(HOME)).text
+    log = (await browser.http.get(HOME, headers={"Accept": "application/json"})).json()
+    told = (await browser.http.get(f"/dashboard/families/{family}", params={"format": "json"})).json()
+
+    assert [int(p) for p in re.findall(r'id="e(\d+)"', page)] == [one["position"] for one in log["events"]]
+    assert None is log["before"]
+    assert ("revoked", "reuse", 3) == (told["status"], told["ended_reason"], told["generation"])
+    types = [one["type"] for one in told["events"]]
+    assert ["token.issued", "token.rotated", "token.rotated", "family.context_changed"][:3] == types[:3]
+    assert ["token.reuse_detected", "family.revoked"] == types[-2:]
+
+
+async def test_a_twin_asks_for_the_same_permissions(staff: app.Service, browser: Browser) -> None:
+    family = (await a_family(staff))["family_id"]
+    paths = (HOME, f"/dashboard/families/{family}")
+    as_json = {"Accept": "application/json"}
+    without = [await browser.http.get(path, headers=as_json) for path in paths]
+    await browser.signs_in("alice")
+    viewer = [await browser.http.get(path, headers=as_json) for path in paths]
+    alice = await staff.subjects.find("alice")
+    assert alice is not None
+    await staff.subjects.change_roles(alice, "", "cli")
+    nobody = [await browser.http.get(path, headers=as_json) for path in paths]
+
+    assert [(401, "sign_in_needed")] * 2 == [(one.status_code, one.json()["code"]) for one in without]
+    assert [200, 200] == [one.status_code for one in viewer]
+    assert [(403, "forbidden")] * 2 == [(one.status_code, one.json()["code"]) for one in nobody]
+
+
+async def test_no_twin_holds_a_secret(service: app.Service, browser: Browser) -> None:
+    tokens = await a_family(service)
+    await browser.signs_in()
+    paths = (HOME, f"/dashboard/families/{tokens['family_id']}")
+    texts = [(await browser.http.get(path, params={"format": "json"})).text for path in paths]
+    texts += [(await browser.opens(path)).text for path in paths]
+
+    secrets = ("$argon2", "slr_", "eyJ", PASSWORD, tokens["refresh_token"])
+    assert [] == [secret for secret in secrets for text in texts if secret in text]
+
+
+# --- pages as such ---
+
+PAYLOADS = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onmouseover='alert(1)",
+    "</title></textarea></option><svg onload=alert(1)>",
+    "{{ 7 * 7 }}{% raw %}",
+    "javascript:alert(1)",
+)
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
+async def test_what_people_and_programs_send_stays_text(service: app.Service, browser: Browser, payload: str) -> None:
+    await service.subjects.register(payload, PASSWORD, "responder", "cli")
+    async with visiting(service, headers={"User-Agent": payload}) as http:
+        tokens = await sign_in(http, username=payload, device=payload)
+        await refresh(http, tokens["refresh_token"])
+    await browser.signs_in(payload)
+    family = tokens["family_id"]
+    wrong = await browser.revokes(family, ticket=payload, note=payload)
+    done = await browser.revokes(family, note=payload)
+    pages = [
+        wrong.text,
+        (await browser.opens(done.headers["location"])).text,
+        (await browser.opens(HOME)).text,
+        (await browser.signs_in(payload, "wrong")).text,
+    ]
+
+    for page in pages:
+        seen = Seen(page)
+        assert payload in seen.text or any(payload in (v or "") for _, a in seen.elements for v in a.values())
+        assert [] == [tag for tag, _ in seen.elements if tag in {"script", "img", "iframe", "style"}]
+        assert [] == [name for _, attributes in seen.elements for name in attributes if name.startswith("on")]
+        links = [a.get("href") or a.get("action") or "/" for tag, a in seen.elements if tag in {"a", "form"}]
+        assert [] == [link for link in links if not link.startswith(("/dashboard", "#"))]
+
+
+async def test_every_page_has_a_title_a_language_and_nothing_inline(service: app.Service, browser: Browser) -> None:
+    family = await a_theft(service)
+    await browser.signs_in()
+    paths = ("/dashboard/sign-in", HOME, f"/dashboard/families/{family}", "/dashboard/nothing", f"{HOME}?before=x")
+
+    for path in paths:
+        answer = await browser.opens(path)
+        seen = Seen(answer.text)
+        assert re.search(r"<title>[^<]+ · Session Ledger</title>", answer.text), path
+        assert ("html", {"lang": "en"}) == seen.elements[0]
+        assert [] == [a for _, a in seen.elements if "style" in a]
+        assert [] == [tag for tag, _ in seen.elements if tag in {"script", "style"}]
+        assert 1 == sum(tag == "h1" for tag, _ in seen.elements)
+        identities = [a["id"] for _, a in seen.elements if "id" in a]
+        assert len(identities) == len(set(identities))
+        policy = answer.headers["content-security-policy"]
+        assert ("unsafe" in policy, "frame-ancestors 'none'" in policy) == (False, True)
+        assert "same-origin" == answer.headers["referrer-policy"]
+
+
+async def test_every_page_of_staff_has_a_way_out(service: app.Service, browser: Browser) -> None:
+    family = (await a_family(service))["family_id"]
+    await browser.signs_in()
+    for path in (HOME, f"/dashboard/families/{family}"):
+        seen = Seen((await browser.opens(path)).text)
+        assert ("form", {"method": "post", "action": "/dashboard/sign-out"}) in seen.elements
+
+
+async def test_the_stylesheet_may_be_kept_for_ever_under_the_name_of_its_content(
+    service: app.Service, browser: Browser
+) -> None:
+    page = (await browser.opens("/dashboard/sign-in")).text
+    sheet = re.search(r'<link rel="stylesheet" href="([^"]+)">', page)
+    icon = re.search(r'<link rel="icon" type="image/svg\+xml" href="([^"]+)">', page)
+    assert sheet is not None
+    assert icon is not None
+    css, svg = await browser.http.get(sheet[1]), await browser.http.get(icon[1])
+
+    assert ("text/css; charset=utf-8", "image/svg+xml") == (css.headers["content-type"], svg.headers["content-type"])
+    assert "public, max-age=31536000, immutable" == css.headers["cache-control"] == svg.headers["cache-control"]
+    assert "nosniff" == css.headers["x-content-type-options"]
+    assert re.fullmatch(r"/dashboard/static/dashboard\.[0-9a-f]{12}\.css", sheet[1])
+    assert "set-cookie" not in css.headers
+    assert 404 == (await browser.http.get("/dashboard/static/dashboard.css")).status_code
+
+
+async def test_where_the_ledger_cannot_commit_a_page_says_so(service: app.Service, browser: Browser) -> None:
+    await service.ledger.drain()
+    answer = await browser.signs_in()
+
+    assert (503, "1") == (answer.status_code, answer.headers["retry-after"])
+    assert "<title>One moment · Session Ledger</title>" in answer.text
+
+
+async def test_a_fault_of_ours_is_a_page_without_details(
+    service: app.Service, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("secret detail")
+
+    await browser.signs_in()
+    monkeypatch.setattr(service.history, "before", broken)
+    answer = await browser.opens(HOME)
+
+    assert 500 == answer.status_code
+    assert "<title>Something went wrong · Session Ledger</title>" in answer.text
+    assert "secret detail" not in answer.text
