@@ -70,16 +70,13 @@ def check(command: Refresh) -> Decide:
 
 
 def _need(states: States, command: Refresh) -> Need | None:
-    app = client.stream_of(command.client)
-    wanted = Streams(frozenset((command.token.family,)), clients=frozenset((app,)), logs=frozenset((LOG,)))
-    lacking = states.lacking(wanted)
-    if lacking is not None:
-        return Need(lacking)
-    state = states.family(command.token.family)
-    if state is None:
+    presented = command.token.family
+    if not states.knows(presented, client.stream_of(command.client), LOG):
+        return Need(named(command))
+    state = states.family(presented)
+    if state is None or states.knows(state.subject):
         return None
-    lacking = states.lacking(Streams(subjects=frozenset((state.subject,))))
-    return Need(lacking) if lacking else None
+    return Need(Streams(subjects=frozenset((state.subject,))))
 
 
 def named(command: Refresh) -> Streams:

@@ -82,6 +82,8 @@ class States:
         self.by_stream: dict[bytes, State | None] = {}
         self.living: dict[bytes, set[bytes]] = {}
         self.named: dict[str, bytes | None] = {}
+        # one for each field of `Streams`
+        self._known: tuple[dict[Any, Any], ...] = (*[self.by_stream] * 6, self.living, self.named)
 
     def family(self, stream: bytes) -> Family | None:
         return cast("Family | None", self.by_stream[stream])
@@ -111,20 +113,13 @@ class States:
         stream = self.named[name]
         return None if stream is None else self.subject(stream)
 
+    def knows(self, *streams: bytes) -> bool:
+        """Whether all of these were read, found or not."""
+        return all(stream in self.by_stream for stream in streams)
+
     def lacking(self, streams: Streams) -> Streams | None:
         """Those of the streams that were not read yet, or None."""
-        # `difference` looks each wanted one up; `wanted - known.keys()` would go through all that is known.
-        known = self.by_stream
-        lacking = Streams(
-            streams.families.difference(known),
-            streams.subjects.difference(known),
-            streams.clients.difference(known),
-            streams.keys.difference(known),
-            streams.logs.difference(known),
-            streams.actions.difference(known),
-            streams.living_of.difference(self.living),
-            streams.names.difference(self.named),
-        )
+        lacking = Streams(*[w.difference(k) if w else w for w, k in zip(streams, self._known, strict=True)])
         return lacking if any(lacking) else None
 
 

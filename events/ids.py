@@ -29,6 +29,7 @@ def new_id(at: int, random: bytes) -> bytes:
     return RESERVED + (at // 1000).to_bytes(6, "big") + random
 
 
+@lru_cache(maxsize=1024)
 def named_id(kind: str, name: str) -> bytes:
     """The stream id of a thing that people name themselves (a client): two of one name are one stream."""
     return RESERVED + hashlib.sha256(f"{kind}:{name}".encode()).digest()[:15]

@@ -3,6 +3,7 @@
 import hashlib
 import ipaddress
 from base64 import urlsafe_b64encode
+from functools import lru_cache
 
 import msgspec
 
@@ -31,6 +32,9 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
     wrapped: str = ""
     """A private signing key, encrypted under the master key (base64url)."""
 
+    def __repr__(self) -> str:
+        return "Account()"
+
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 _CONTEXT = msgspec.json.Decoder(Context)
@@ -57,6 +61,7 @@ def binding(salt: bytes, data: bytes) -> str:
     return urlsafe_b64encode(hashlib.sha256(salt + data).digest())[:43].decode()
 
 
+@lru_cache(maxsize=8192)
 def packed_ip(ip: str) -> bytes | None:
     """4 or 16 bytes for the search column, None where there is no address."""
     try:
