@@ -85,17 +85,20 @@ def write(
     moment: Callable[[Head], Moment],
     monotonic: float,
     trace: Callable[[str], None],
+    each: Callable[[Moment, Submission, float], Moment] | None = None,
 ) -> Result:
     """Decide and write one batch. `moment` gives the batch's time; `monotonic` is the same instant of that clock.
 
-    `trace` is told of each named point at which a crash would be interesting.
+    `trace` is told of each named point at which a crash would be interesting. `each` gives a command a time of its own,
+    never behind that of the command before it and never after the batch's: for a past that is told afterwards.
     """
+    arrival = each or _arrival
     head = lock_head(connection)
     now = moment(head)
     states = States()
     rows = _Rows(head)
     _read_for_all(connection, states, batch, now)
-    verdicts = [_decide(connection, states, one, _arrival(now, one, monotonic), rows) for one in batch]
+    verdicts = [_decide(connection, states, one, arrival(now, one, monotonic), rows) for one in batch]
     trace("decided")
     rows.insert(connection, trace)
     after = rows.head(now.now)
