@@ -55,6 +55,9 @@ class PasswordRequest(msgspec.Struct, forbid_unknown_fields=True):
     current: str
     new: str
 
+    def __repr__(self) -> str:
+        return "PasswordRequest()"
+
 
 def bearer(request: Request[Any, Any, Any]) -> str | None:
     """The token of the one Authorization header, None where there is not exactly one of the Bearer scheme."""

@@ -29,6 +29,9 @@ class TokenAnswer(msgspec.Struct):
     refresh_token: str | msgspec.UnsetType = msgspec.UNSET
     csrf_token: str | msgspec.UnsetType = msgspec.UNSET
 
+    def __repr__(self) -> str:
+        return f"TokenAnswer(family_id={self.family_id!r})"
+
 
 REFUSALS = {
     Verdict.UNKNOWN: Problem(401, "token_unknown", "This is not a refresh token that is in use here. Sign in."),

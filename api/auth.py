@@ -28,6 +28,9 @@ class LoginRequest(msgspec.Struct, forbid_unknown_fields=True):
     mode: Literal["cookie", "body"] = "cookie"
     device: str = ""
 
+    def __repr__(self) -> str:
+        return f"LoginRequest(client_id={self.client_id!r}, mode={self.mode!r})"
+
 
 class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A refresh token, or nothing where it comes in the cookie."""
@@ -35,11 +38,17 @@ class RefreshRequest(msgspec.Struct, forbid_unknown_fields=True):
     refresh_token: str | None = None
     client_id: str = WEB
 
+    def __repr__(self) -> str:
+        return f"RefreshRequest(client_id={self.client_id!r})"
+
 
 class CsrfAnswer(msgspec.Struct):
     """What a page sends back in `X-CSRF-Token`."""
 
     csrf_token: str
+
+    def __repr__(self) -> str:
+        return "CsrfAnswer()"
 
 
 @post("/login", status_code=200)

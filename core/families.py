@@ -73,6 +73,9 @@ class SignIn(NamedTuple):
     replaces: Token | None = None
     """A genuine token of the same client that came with the request; its family ends."""
 
+    def __repr__(self) -> str:
+        return f"SignIn(client={self.client!r}, carriage={self.carriage!r})"
+
 
 class Issued(NamedTuple):
     """Tokens of a family that lives."""
@@ -81,6 +84,9 @@ class Issued(NamedTuple):
     access_token: str
     refresh_token: str
     csrf_token: str
+
+    def __repr__(self) -> str:
+        return f"Issued(family={self.family.id.hex()})"
 
     @property
     def family(self) -> past.Family:

@@ -44,6 +44,9 @@ class Register(NamedTuple):
     roles: str
     actor: str
 
+    def __repr__(self) -> str:
+        return f"Register(subject={self.subject.hex()}, roles={self.roles!r}, actor={self.actor!r})"
+
 
 def compared(name: str) -> str:
     """A login name as it is compared: NFC, case-folded, nothing trimmed."""

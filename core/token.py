@@ -27,6 +27,9 @@ class Token(NamedTuple):
     nonce: bytes
     generation: int
 
+    def __repr__(self) -> str:
+        return f"Token(key={self.key}, family={self.family.hex()}, generation={self.generation})"
+
     @property
     def nonce_hash(self) -> str:
         """What the family's state holds of the nonce: base64url SHA-256."""

@@ -107,6 +107,7 @@ def write_engine(database: Path) -> Engine:
     engine = create_engine(
         f"sqlite:///{database}",
         poolclass=NullPool,
+        hide_parameters=True,
         connect_args={"isolation_level": None, "check_same_thread": False},
     )
     _with_pragmas(engine, WRITER_PRAGMAS)
@@ -119,6 +120,7 @@ def read_engine(database: Path, connections: int = 4) -> AsyncEngine:
         f"sqlite+aiosqlite:///{database}",
         pool_size=connections,
         max_overflow=0,
+        hide_parameters=True,
         connect_args={"isolation_level": None},
     )
     _with_pragmas(engine.sync_engine, READER_PRAGMAS)
@@ -127,7 +129,12 @@ def read_engine(database: Path, connections: int = 4) -> AsyncEngine:
 
 def sync_read_engine(database: Path) -> Engine:
     """A reader for commands that have no event loop (verify, export)."""
-    engine = create_engine(f"sqlite:///{database}", poolclass=NullPool, connect_args={"isolation_level": None})
+    engine = create_engine(
+        f"sqlite:///{database}",
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={"isolation_level": None},
+    )
     _with_pragmas(engine, READER_PRAGMAS)
     return engine
 

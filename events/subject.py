@@ -136,6 +136,9 @@ class Subject(msgspec.Struct, frozen=True):
     networks: str = ""
     """Tags of the networks of the last successful sign-ins, newest first."""
 
+    def __repr__(self) -> str:
+        return f"Subject(id={self.id.hex()}, version={self.version}, status={self.status!r})"
+
     @property
     def enabled(self) -> bool:
         return self.status == ENABLED

@@ -58,7 +58,7 @@ class Event(NamedTuple):
         return catalogue.BY_CODE[self.type].TYPE
 
 
-def check(database: Path, checkpoints: Path | None = None, secrets: Iterable[str] = ()) -> None:
+def check(database: Path, checkpoints: Path | None = None, secrets: Iterable[str | bytes] = ()) -> None:
     """Assert everything that must hold of this ledger whatever happened to it. It may be in use."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("BEGIN")
@@ -90,18 +90,19 @@ def family_rows(database: Path) -> dict[bytes, Family]:
         return {row[0]: Family(*row) for row in connection.execute("SELECT * FROM families")}
 
 
-def found_in_files(folders: Iterable[Path], secrets: Iterable[str]) -> set[str]:
-    """Which secrets stand in any file below the folders, as text or base64url-decoded; the key's own file apart."""
+def found_in_files(folders: Iterable[Path], secrets: Iterable[str | bytes]) -> set[str | bytes]:
+    """Which secrets stand in any file below the folders, in whatever form; the master key's own file apart."""
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file() and file.name != "master-key"]
     contents = [file.read_bytes() for file in files]
-    return {secret for secret in secrets if any(form in content for form in _forms(secret) for content in contents)}
+    return {secret for secret in secrets if any(form in content for form in forms_of(secret) for content in contents)}
 
 
-def _forms(secret: str) -> set[bytes]:
-    """How a secret could stand somewhere: as given, in JSON, in hexadecimal or base64."""
-    plain = secret.encode()
-    json_text = json.dumps(secret)[1:-1].encode()
-    return {plain, json_text, plain.hex().encode(), base64.b64encode(plain), base64.urlsafe_b64encode(plain)}
+def forms_of(secret: str | bytes) -> set[bytes]:
+    """How a secret could stand somewhere: as it is, in JSON, as Python shows it, in hexadecimal or base64."""
+    plain = secret.encode() if isinstance(secret, str) else secret
+    shown = {repr(secret).encode()[2:-1]} if isinstance(secret, bytes) else {json.dumps(secret)[1:-1].encode()}
+    encoded = {encode(plain).rstrip(b"=") for encode in (base64.b64encode, base64.urlsafe_b64encode)}
+    return {plain, plain.hex().encode(), *shown, *encoded}
 
 
 def _check_order(events: Sequence[Event]) -> None:
