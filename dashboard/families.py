@@ -101,7 +101,7 @@ def _page(door: Door, staff: Staff, told: Told, asked: Revocation, notice: str) 
         told=told,
         state=state,
         status=story.status(state),
-        steps=story.steps(told.rows),
+        steps=story.folded(story.steps(told.rows)),
         reuse=told.reuse,
         usable=story.usable(state, door.now()),
         asked=asked,

@@ -1,6 +1,7 @@
 """A family's story: its events oldest first, with the gaps between them, and what a reuse means. Pure."""
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from dashboard import telling
@@ -12,6 +13,8 @@ from events.history import Event
 
 NOTABLE_GAP = 60 * telling.SECOND
 """A shorter silence between two events is not worth a line."""
+WORTH_FOLDING = 4
+"""Refreshes in a row from one place."""
 _GIVES_TOKEN = (family.TokenIssued, family.TokenRotated)
 
 
@@ -23,6 +26,22 @@ class Step(NamedTuple):
     """How long nothing happened before it, empty where that was not long."""
     omitted: int
     """Events before it that this page does not show."""
+
+
+class Run(NamedTuple):
+    """Refreshes one after the other from one place: what a healthy session looks like, told in one line."""
+
+    steps: list[Step]
+    generation: int
+    """The last one that was issued."""
+
+    @property
+    def first(self) -> Step:
+        return self.steps[0]
+
+    @property
+    def last(self) -> Step:
+        return self.steps[-1]
 
 
 class Reuse(NamedTuple):
@@ -60,6 +79,26 @@ def steps(rows: Sequence[Row]) -> list[Step]:
         told.append(Step(row, gap, omitted))
         before = event
     return told
+
+
+def folded(told: Sequence[Step]) -> list[Step | Run]:
+    """The story with its uneventful stretches folded; the last refresh of each stays, as what comes next follows it."""
+    short: list[Step | Run] = []
+    for _, group in groupby(told, _sameness):
+        stretch = list(group)
+        fact = stretch[-2].row.event.fact if len(stretch) >= WORTH_FOLDING else None
+        if isinstance(fact, family.TokenRotated):
+            short += [Run(stretch[:-1], fact.generation), stretch[-1]]
+        else:
+            short += stretch
+    return short
+
+
+def _sameness(step: Step) -> tuple[object, ...]:
+    event = step.row.event
+    if isinstance(event.fact, family.TokenRotated):
+        return (event.context, step.omitted > 0)
+    return (event.position,)
 
 
 def reuse(rows: Iterable[Row], replaced: Event | None) -> Reuse | None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import httpx
 import structlog
@@ -28,6 +29,7 @@ import app  # noqa: E402 - found by the line above
 from core import serving  # noqa: E402
 from events import migrate, sqlite  # noqa: E402
 from events.commit import Clock  # noqa: E402
+from events.sqlite import SqliteWriter  # noqa: E402
 from settings import Settings  # noqa: E402
 
 HERE = Path(__file__).parent / "dashboard"
@@ -110,8 +112,9 @@ class Person:
 
 async def a_day(service: app.Service, http: httpx.AsyncClient, past: Past) -> tuple[Person, Person]:
     """What happened until now. Answers the victim, and somebody whose family still lives."""
-    for name, roles in (("alice", ""), ("bob", ""), ("carol", ""), ("dave", ""), ("erin", ""), ("charlie", "responder")):
-        await service.subjects.register(name, PASSWORD, roles, "cli")
+    for name in ("alice", "bob", "carol", "dave", "erin"):
+        await service.subjects.register(name, PASSWORD, "", "cli")
+    await service.subjects.register("charlie", PASSWORD, "responder", "cli")
     alice, bob, carol, dave, erin = (Person(http, place) for place in (ALICE, BOB, CAROL, DAVE, ERIN))
     past.passes(42)
     await alice.signs_in("alice")
@@ -168,12 +171,10 @@ async def the_theft(alice: Person, erin: Person, past: Past) -> None:
 @contextmanager
 def set_back(seconds: float) -> Iterator[Past]:
     """Until this ends, a service that starts writes on a clock that is behind."""
-    past, real = Past(seconds), app.SqliteWriter
-    app.SqliteWriter = partial(real, clock=Clock(past.wall, past.monotonic))  # type: ignore[misc, assignment]
-    try:
+    past = Past(seconds)
+    behind = partial(SqliteWriter, clock=Clock(past.wall, past.monotonic))
+    with patch.object(app, "SqliteWriter", behind):
         yield past
-    finally:
-        app.SqliteWriter = real  # type: ignore[misc]
 
 
 async def main() -> None:
@@ -228,7 +229,7 @@ async def pictures(stolen: str, living: str) -> None:
 
 async def visitor(browser: Browser, look: dict[str, Any]) -> tuple[BrowserContext, Page]:
     """A browser of its own for each look. What the content security policy blocks fails the script."""
-    context = await browser.new_context(**look, extra_http_headers={"X-Forwarded-For": STAFF.ip}, user_agent=STAFF.agent)
+    context = await browser.new_context(**look, extra_http_headers=STAFF.headers, user_agent=STAFF.agent)
     page = await context.new_page()
     page.on("console", lambda message: sys.exit(f"The browser says: {message.text}"))
     return context, page
@@ -264,7 +265,8 @@ async def shot(page: Page, name: str) -> None:
     limit = 1700 if name.endswith("phone") else 1100 if name.startswith("family") else 850
     height = min(limit, await page.evaluate("document.documentElement.scrollHeight"))
     width = page.viewport_size["width"] if page.viewport_size else 0
-    await page.screenshot(path=HERE / f"{name}.png", full_page=True, clip=dict(x=0, y=0, width=width, height=height))
+    area = {"x": 0, "y": 0, "width": width, "height": height}
+    await page.screenshot(path=HERE / f"{name}.png", full_page=True, clip=area)  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
