@@ -148,7 +148,7 @@ def _last_signed(settings: Settings) -> Signed | None:
         return None
     master = masters.at_hand(settings.data_dir, _master_text(settings))
     if master is not None:
-        return store.signed(public_of(master.checkpoint_seed(master.current) or b""))
+        return store.signed(*(public_of(master.checkpoint_seed(number) or b"") for number in master.numbers))
     click.echo("Without the master key, the checkpoint is held against the public key beside it.", err=True)
     public = store.public()
     if public is None:

@@ -114,6 +114,11 @@ class Place:
                 child.signal(signal.SIGTERM)
                 child.ended()
 
+    def sign_in(self, name: str, password: str) -> int:
+        """The status of a sign-in."""
+        asked = {"username": name, "password": password, "mode": "body"}
+        return httpx.post(f"{self.url}/auth/login", json=asked, trust_env=False).status_code
+
     def _given(self, settings: Mapping[str, str | None]) -> dict[str, str]:
         return {name: text for name, text in {**self.settings, **settings}.items() if text is not None}
 
