@@ -1,0 +1,157 @@
+"""What anybody may read: keys, checkpoint, health, the start page; and that nothing else is public (31-33, 42)."""
+
+import base64
+import json
+
+import httpx
+import pytest
+from litestar import Litestar
+
+import app
+from tests.conftest import MakeSettings, running, visiting
+from tests.visitors import PAGE, code, sign_in, unpacked
+
+EVERYWHERE = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "strict-transport-security": "max-age=63072000; includeSubDomains",
+    "server": "session-ledger",
+}
+POISON = {
+    "Host": "evil.test",
+    "X-Forwarded-Host": "evil.test",
+    "X-Forwarded-Proto": "http",
+    "X-Forwarded-Prefix": "/evil",
+    "X-Forwarded-Port": "1",
+    "X-Original-URL": "/auth/me",
+    "X-Rewrite-URL": "/auth/me",
+    "Forwarded": "host=evil.test;proto=http",
+}
+
+
+async def test_the_keys_verify_and_hold_nothing_private(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/.well-known/jwks.json")
+    keys = {key["kid"]: key for key in answer.json()["keys"]}
+    head = unpacked((await sign_in(http))["access_token"].split(".")[0])
+    used = keys[head["kid"]]
+
+    assert answer.headers["content-type"] == "application/jwk-set+json"
+    assert answer.headers["cache-control"] == "public, max-age=300"
+    assert len(keys) >= 2  # the next one is there before it signs
+    assert ("OKP", "Ed25519", "EdDSA", "sig") == (used["kty"], used["crv"], used["alg"], used["use"])
+    assert len(base64.urlsafe_b64decode(used["x"] + "=")) == 32
+    assert not [key for key in keys.values() if {"d", "k", "p", "q"} & set(key)]
+
+
+async def test_the_checkpoint_is_a_signed_note_of_the_whole_log(service: app.Service, http: httpx.AsyncClient) -> None:
+    await sign_in(http)
+    await service.checkpointing.run()
+    answer = await http.get("/v1/checkpoint")
+    origin, size, root, blank, *signatures = answer.text.splitlines()
+
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert (origin.startswith("session-ledger/"), int(size)) == (True, (await service.history.head()).size)
+    assert len(base64.b64decode(root)) == 32
+    assert blank == ""
+    assert all(line.startswith("\u2014 ") for line in signatures)
+    assert signatures
+
+
+async def test_health_says_whether_it_lives_and_whether_it_can_commit(http: httpx.AsyncClient) -> None:
+    live, ready = await http.get("/health/live"), await http.get("/health/ready")
+
+    assert [(200, {"status": "live"}), (200, {"status": "ready"})] == [(a.status_code, a.json()) for a in (live, ready)]
+
+
+async def test_the_start_page_links_on_and_runs_nothing(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/")
+
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "/dashboard" in answer.text
+    assert not [evil for evil in ("<script", "style=", "http://", "https://") if evil in answer.text]
+
+
+async def test_the_description_of_the_api_is_public_only_where_it_is_switched_on(make_settings: MakeSettings) -> None:
+    paths = (
+        "/schema",
+        "/schema/openapi.json",
+        "/schema/openapi.yaml",
+        "/schema/swagger",
+        "/schema/redoc",
+        "/schema/elements",
+    )
+    async with running(make_settings()) as service, visiting(service) as http:
+        assert {(404, "not_found")} == {code(await http.get(path)) for path in paths}
+    async with running(make_settings(public_schema=True)) as service, visiting(service) as http:
+        described = (await http.get("/schema/openapi.json")).json()
+
+    assert {"/auth/login", "/auth/refresh", "/auth/me"} <= set(described["paths"])
+
+
+async def test_attack_32_no_header_of_a_request_changes_what_we_say_of_ourselves(http: httpx.AsyncClient) -> None:
+    plain = await sign_in(http)
+    poisoned = await http.post(
+        "/auth/login",
+        json={"username": "admin", "password": "plum-violet-otter-93-lantern", "mode": "body"},
+        headers=POISON,
+    )
+    claims = [unpacked(one["access_token"].split(".")[1]) for one in (plain, poisoned.json())]
+
+    assert claims[0]["iss"] == claims[1]["iss"] == "https://ledger.test"
+    assert claims[0]["aud"] == claims[1]["aud"] == "https://ledger.test"
+    for path in ("/", "/.well-known/jwks.json", "/v1/checkpoint", "/nothing", "/auth/me"):
+        answer = await http.get(path, headers=POISON)
+        assert "evil" not in answer.text + str(answer.headers)
+        assert answer.status_code == (await http.get(path)).status_code
+    foreign = PAGE | POISON | {"Origin": "https://evil.test"}
+    answer = await http.post("/auth/login", json={"username": "admin", "password": "x"}, headers=foreign)
+    assert code(answer) == (403, "csrf_failed")
+
+
+async def test_attack_34_every_answer_carries_the_security_headers(http: httpx.AsyncClient) -> None:
+    for method, path, status in (
+        ("GET", "/", 200),
+        ("GET", "/.well-known/jwks.json", 200),
+        ("GET", "/v1/checkpoint", 200),
+        ("GET", "/health/live", 200),
+        ("OPTIONS", "/auth/login", 204),
+        ("POST", "/auth/login", 400),
+        ("GET", "/auth/me", 401),
+        ("POST", "/auth/refresh?x=%ff", 400),
+        ("GET", "/nothing", 404),
+        ("PUT", "/auth/me", 405),
+        ("GET", "/" + "x" * 3000, 414),
+    ):
+        answer = await http.request(method, path)
+        assert answer.status_code == status, path
+        assert EVERYWHERE | dict(answer.headers) == dict(answer.headers), path
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers.get_list("x-request-id") == [answer.headers["x-request-id"]]
+        assert not {"x-powered-by", "via", "x-xss-protection"} & set(answer.headers)
+
+
+async def test_attack_42_the_routes_of_this_door_are_these_and_no_others(service: app.Service) -> None:
+    """A new route must be put on one of these lists by hand, and thought about there."""
+    public = "/ /.well-known/jwks.json /v1/checkpoint /health/live /health/ready".split()
+    with_token = "/auth/me /auth/sessions /auth/csrf".split()
+    posted = "/auth/login /auth/refresh /auth/logout /auth/logout-all /auth/password".split()
+    inner = app.create_app(service).app
+    assert isinstance(inner, Litestar)
+    found = {(method, route.path) for route in inner.routes for method in getattr(route, "methods", ())}
+    ours = {(method, path) for method, path in found if method != "OPTIONS" and not path.startswith("/dashboard")}
+
+    assert ours == {
+        *(("GET", path) for path in public + with_token),
+        *(("POST", path) for path in posted),
+        ("DELETE", "/auth/sessions/{family_id:str}"),
+    }
+
+
+@pytest.mark.parametrize("path", ["/auth/me", "/auth/sessions", "/health/live", "/.well-known/jwks.json"])
+async def test_attack_33_nobody_gets_jsonp(http: httpx.AsyncClient, path: str) -> None:
+    answer = await http.get(f"{path}?callback=steal&jsonp=steal")
+
+    assert "steal" not in answer.text
+    assert json.loads(answer.text)
