@@ -9,6 +9,7 @@ from events.private import Context
 
 SECOND = 1_000_000
 _SHORT = 7
+_NBSP = "\N{NO-BREAK SPACE}"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 REASONS: Mapping[str, str] = STAFF_REASONS | {
@@ -67,17 +68,17 @@ def iso(at: int) -> str:
 
 
 def span(microseconds: int) -> str:
-    """The two largest units that say something: `1 m 16 s`, `3 d 2 h`, `0.4 s`."""
+    """The two largest units that say something: `1 m 16 s`, `3 d 2 h`, `0.4 s`; its spaces do not break."""
     if microseconds < SECOND:
-        return f"{max(0, microseconds) / SECOND:.1f} s"
+        return f"{max(0, microseconds) / SECOND:.1f}{_NBSP}s"
     left, said = microseconds // SECOND, []
     for size, unit in _UNITS:
         if left >= size:
-            said.append(f"{left // size} {unit}")
+            said.append(f"{left // size}{_NBSP}{unit}")
             left %= size
         elif said:
             break
-    return " ".join(said[:2])
+    return _NBSP.join(said[:2])
 
 
 def short(public_id: str) -> str:
