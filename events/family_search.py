@@ -1,0 +1,130 @@
+"""Searching families by filters, the latest begun first. They are found by going through the table; never writes."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from events import budget, schema
+from events.budget import TooSlow
+from events.conditions import People, any_of, compared, excluded
+from events.family import LIVING, Family
+from events.filters import Query, Term
+from events.planning import looked_up
+from events.spans import moment
+from events.tallies import COUNT_CAP, Count
+from events.values import Is, Meaning, Span, Times
+
+_F = schema.families.c
+_OWNERS = schema.subjects
+T = TypeVar("T")
+
+
+class Row(NamedTuple):
+    """A family, and the login name of whose it is."""
+
+    family: Family
+    name: str
+
+
+class FamilyPage(NamedTuple):
+    """A stretch of what matches, the latest begun first."""
+
+    rows: list[Row]
+    older: bytes | None
+    """`before` of the next page, None where this is the end."""
+    total: Count | None = None
+
+
+class FamilySearch:
+    """Families as they are now, ended ones too. Every answer may be TooSlow instead; all methods raise Unavailable.
+
+    `now` is the time that durations count from, in microseconds. Ids begin with the time, so their order is the order
+    in which families began.
+    """
+
+    def __init__(self, engine: AsyncEngine, seconds: float = budget.SECONDS) -> None:
+        self._engine = engine
+        self._seconds = seconds
+
+    async def page(
+        self, query: Query, now: int, *, before: bytes | None = None, limit: int = 50, counted: bool = False
+    ) -> FamilyPage | TooSlow:
+        """The latest matches, or those that began before a family."""
+
+        async def read(connection: AsyncConnection, found: list[ColumnElement[bool]]) -> FamilyPage:
+            rows = await _rows(connection, found, before, limit + 1)
+            total = await _count(connection, found) if counted else None
+            return FamilyPage(rows[:limit], rows[limit - 1].family.id if len(rows) > limit else None, total)
+
+        return await self._read(query, now, read)
+
+    async def count(self, query: Query, now: int) -> Count | TooSlow:
+        """How many match."""
+        return await self._read(query, now, _count)
+
+    async def matching(self, query: Query, now: int, limit: int) -> list[bytes] | TooSlow:
+        """Ids of all that match, the latest begun first: what a bulk action freezes. Ask for one more than may be."""
+
+        async def read(connection: AsyncConnection, found: list[ColumnElement[bool]]) -> list[bytes]:
+            ids = select(_F.id).where(*found).order_by(_F.id.desc()).limit(limit)
+            return list((await connection.execute(ids)).scalars())
+
+        return await self._read(query, now, read)
+
+    async def _read(
+        self, query: Query, now: int, read: Callable[[AsyncConnection, list[ColumnElement[bool]]], Awaitable[T]]
+    ) -> T | TooSlow:
+        async def both(connection: AsyncConnection) -> T:
+            people = await looked_up(connection, query)
+            return await read(connection, [_condition(query, term, people, now) for term in query.terms])
+
+        return await budget.within(self._engine, both, self._seconds)
+
+
+async def _rows(
+    connection: AsyncConnection, found: list[ColumnElement[bool]], before: bytes | None, limit: int
+) -> list[Row]:
+    cursor = [] if before is None else [_F.id < before]
+    few = select(schema.families).where(*found, *cursor).order_by(_F.id.desc()).limit(limit).subquery()
+    named: Select[*tuple[Any, ...]] = select(few, _OWNERS.c.name).outerjoin_from(
+        few, _OWNERS, _OWNERS.c.id == few.c.subject
+    )
+    rows = await connection.execute(named.order_by(few.c.id.desc()))
+    return [Row(Family(*row[:-1]), row[-1] or "") for row in rows]
+
+
+async def _count(connection: AsyncConnection, found: list[ColumnElement[bool]]) -> Count:
+    few = select(_F.id).where(*found).limit(COUNT_CAP + 1).subquery()
+    number = (await connection.execute(select(func.count()).select_from(few))).scalar_one()
+    return Count(min(number, COUNT_CAP), number > COUNT_CAP)
+
+
+def _condition(query: Query, term: Term, people: People, now: int) -> ColumnElement[bool]:
+    field = query.fields.by_name[term.key]
+    condition = any_of([_matches(field.key, field.column, value.meaning, people, now) for value in term.values])
+    return excluded(condition) if term.exclude else condition
+
+
+def _matches(key: str, column: str, meaning: Meaning, people: People, now: int) -> ColumnElement[bool]:
+    match key, meaning:
+        case "is" | "has", Is(str(word)):
+            return _STATES[word]
+        case _, Times(low, high):
+            # 0 says that it has not happened
+            return (_F[column] > 0) & compared(Span(moment(low, now), moment(high, now)), _F[column], people)
+        case _:
+            return compared(meaning, _F[column], people)
+
+
+_STATES: dict[str, ColumnElement[bool]] = {
+    "living": _F.status == LIVING,
+    "revoked": _F.status == "revoked",
+    "expired": _F.status == "expired",
+    "ended": _F.status != LIVING,
+    "suspicious": (_F.reused_at > 0) | (_F.ended_by == "policy"),
+    "reuse": _F.reused_at > 0,
+    "refusals": _F.refusals != "",
+    "device": _F.device != "",
+}
