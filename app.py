@@ -33,6 +33,7 @@ from dashboard.door import Door as StaffDoor
 from dashboard.pages import Pages
 from edge import Edge, EdgeConfig
 from events import sqlite
+from events.checkpoint import public_of
 from events.checkpoints import CheckpointStore, Contradiction
 from events.clients import read_clients
 from events.families import FamilyReader
@@ -100,8 +101,9 @@ class Service:
         given = settings.admin_password.get_secret_value() if settings.admin_password else None
         await start.check_first_password(self.subjects, given)
         origin = await start.begin(self.ledger, self.clients, self.keys)
-        seed = master.checkpoint_seed(master.current) or b""
-        self.checkpointing = Checkpointing(self.writer, CheckpointStore(settings.checkpoint_dir), origin, seed)
+        seed, *older = (master.checkpoint_seed(number) or b"" for number in master.numbers)
+        store = CheckpointStore(settings.checkpoint_dir)
+        self.checkpointing = Checkpointing(self.writer, store, origin, seed, map(public_of, older))
         await self._continue_checkpoints()
         if settings.metrics_port is not None:
             self.ledger.committed = self.metrics.batch

@@ -13,11 +13,14 @@ from events.sqlite import SqliteWriter
 class Checkpointing:
     """The job and the last note. Raises Contradiction and OSError; the jobs table logs them and goes on trying."""
 
-    def __init__(self, writer: SqliteWriter, store: CheckpointStore, origin: str, seed: bytes) -> None:
+    def __init__(
+        self, writer: SqliteWriter, store: CheckpointStore, origin: str, seed: bytes, older: Iterable[bytes] = ()
+    ) -> None:
         self._writer = writer
         self._store = store
         self._origin = origin
         self._seed = seed
+        self._older = tuple(older)
         self.position = -1
         """Events in the log when it was last looked at."""
         self.size = -1
@@ -37,7 +40,8 @@ class Checkpointing:
         self.position = size
         if size == self.size:
             return self.note
-        note = advance(self._store, Head(self._origin, size, frontier), self._seed, leaves_of(connection))
+        here = Head(self._origin, size, frontier)
+        note = advance(self._store, here, self._seed, leaves_of(connection), self._older)
         self.size, self.signed_at = size, time.time()
         return note
 

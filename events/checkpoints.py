@@ -54,15 +54,16 @@ class CheckpointStore:
         raw = self._read("checkpoint")
         return None if raw is None else raw.decode(errors="replace")
 
-    def signed(self, public: bytes) -> Signed | None:
+    def signed(self, *publics: bytes) -> Signed | None:
         """The last checkpoint for who has the public key, None where there is none yet.
 
+        Several keys: those of all master keys, any of which may have signed it.
         Raises Contradiction where it is damaged or another key signed it, and OSError.
         """
         text = self.last()
         if text is None:
             return None
-        checkpoint = verify(text, public)
+        checkpoint = next((found for public in publics if (found := verify(text, public))), None)
         if checkpoint is None:
             msg = "The last checkpoint is damaged or was signed by another key."
             raise Contradiction(msg)
@@ -125,27 +126,29 @@ class CheckpointStore:
             os.close(folder)
 
 
-def advance(store: CheckpointStore, head: Head, seed: bytes, leaves: Leaves) -> str:
+def advance(store: CheckpointStore, head: Head, seed: bytes, leaves: Leaves, older: Iterable[bytes] = ()) -> str:
     """Sign the head, if it continues what was signed before, and store it. Answers the note that stands now.
 
     C2SP tlog-checkpoint: nothing inconsistent with an earlier checkpoint may ever be signed. The proof is the log
     itself: the tree of the last checkpoint, grown by the leaves since, must be the tree of the head. That reads only
     what is new; the whole log is read where the stored frontier is missing or does not fit. Nothing is written when
-    nothing changed. The head must be read after the caller became the only signer.
+    nothing changed. The head must be read after the caller became the only signer. `older` are the public keys of
+    master keys that signed before; what one of them signed is continued, and signed anew.
 
     Raises Contradiction, with a sentence for the operator, and OSError where the folder cannot be used.
     """
     tree = _tree_of(head)
     here = Checkpoint(head.origin, head.size, tree.root())
-    signed = store.signed(public_of(seed))
+    public = public_of(seed)
+    signed = store.signed(public, *older)
     if signed is not None:
-        if signed.checkpoint == here:
+        if signed.checkpoint == here and verify(signed.note, public):
             return signed.note
         _demand_same_log(signed.checkpoint, head)
         _demand_continuation(signed, head, leaves)
     note = sign(here, seed)
     # If we crash here, a note was signed that nobody saw; the next one continues the older one all the same.
-    store.write(note, vkey(head.origin, public_of(seed)), head.frontier)
+    store.write(note, vkey(head.origin, public), head.frontier)
     return note
 
 

@@ -205,6 +205,23 @@ def refused(store: CheckpointStore, head: Head, log: Log, seed: bytes = SEED) ->
     return str(found.value)
 
 
+@pytest.mark.parametrize("size", [5, 9])
+def test_what_an_older_master_key_signed_is_continued_and_signed_anew(size: int, store: CheckpointStore) -> None:
+    log = Log(9)
+    advance(store, log.head(5), OTHER_SEED, log.leaves)
+    note = advance(store, log.head(size), SEED, log.leaves, [public_of(OTHER_SEED)])
+    found = verify(note, PUBLIC)
+    assert found is not None
+    assert (found.size, (store.folder / "vkey").read_text()) == (size, f"{vkey(ORIGIN, PUBLIC)}\n")
+
+
+def test_what_an_older_master_key_signed_must_be_continued_too(store: CheckpointStore) -> None:
+    advance(store, Log(9).head(9), OTHER_SEED, Log(9).leaves)
+    other = Log(12, b"another")
+    with pytest.raises(Contradiction):
+        advance(store, other.head(12), SEED, other.leaves, [public_of(OTHER_SEED)])
+
+
 def test_a_log_that_became_shorter_is_not_signed(store: CheckpointStore) -> None:
     log = Log(9)
     advance(store, log.head(9), SEED, log.leaves)

@@ -1,0 +1,262 @@
+"""Writes the ledger of this version into a folder beside this file: `python -m tests.ledgers.make`.
+
+A ledger that a released version wrote is never made again: the code of every later day has to read it as it is.
+"""
+
+import asyncio
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+from pydantic import SecretStr
+
+import app
+from core import action, client, journal
+from core.action import Confirmed, Kill, Selection
+from core.jobs import ContextExpiry, Sweeper
+from core.passwords import Hasher
+from events import ids, migrate, sqlite
+from events.client import ClientRegistered, stream_of
+from events.commit import Clock
+from events.decision import Decide, Streams
+from settings import VERSION, Settings
+
+HERE = Path(__file__).parent
+MASTER = "5:c1a59e07d4b2683f10ee7b9a6d24f8531c0b5e92a7f6483dd18e3a60925b47fc"
+"""Of no ledger but these."""
+OLDER_MASTER = "2:5be0471d9a3c28f6e81f0b7c64d2a935fe160c8b7d4e59a2036c9df1b8a2754e"
+PASSWORDS = {
+    "admin": "birch-lantern-coral-48-piano",
+    "alice": "maple-copper-heron-57-violin",
+    "bob": "thistle-amber-walrus-12-flute",
+}
+ALICE_BEFORE = "juniper-basalt-plover-83-harp"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+SAFARI = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 Version/18.0 Safari/605.1.15"
+STARTED = 1_800_000_000.0
+DAY = 86400.0
+
+
+class Time:
+    """The wall clock of the service; ledger time follows it."""
+
+    now = STARTED
+
+    def pass_(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Kept(NamedTuple):
+    """What a test needs beside the files."""
+
+    living_token: str
+    """The newest refresh token of a family that lives."""
+    used_token: str
+    """An older one of it."""
+    ended_at: float
+    """Wall clock at the end."""
+
+
+@contextmanager
+def at(time: Time) -> Iterator[None]:
+    """Services that start in here have this wall clock."""
+    parts = vars(app)
+    real = parts["SqliteWriter"]
+    parts["SqliteWriter"] = partial(real, clock=Clock(wall=lambda: time.now))
+    try:
+        yield
+    finally:
+        parts["SqliteWriter"] = real
+
+
+def settings_for(folder: Path, master: str) -> Settings:
+    """The service of such a ledger."""
+    return Settings.model_validate(
+        {
+            "data_dir": folder / "data",
+            "checkpoint_dir": folder / "checkpoints",
+            "public_url": "https://ledger.test",
+            "master_key": SecretStr(master),
+            "admin_password": SecretStr(PASSWORDS["admin"]),
+            "rate_limits": False,
+        }
+    )
+
+
+class Scenario:
+    """Everything that can happen to a ledger of this version, once at least."""
+
+    def __init__(self, service: app.Service, http: httpx.AsyncClient, time: Time) -> None:
+        self.service, self.http, self.time = service, http, time
+
+    async def login(self, name: str, password: str, agent: str = FIREFOX) -> dict[str, Any]:
+        body = {"username": name, "password": password, "mode": "body", "device": "a laptop"}
+        answer = await self.http.post("/auth/login", json=body, headers={"User-Agent": agent})
+        self.time.pass_(1)
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def refresh(self, token: str, agent: str = FIREFOX) -> dict[str, Any]:
+        answer = await self.http.post("/auth/refresh", json={"refresh_token": token}, headers={"User-Agent": agent})
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def submit(self, decide: Decide, streams: Streams = Streams()) -> None:
+        await self.service.ledger.submit(streams, decide)
+        self.time.pass_(1)
+
+    async def accounts(self) -> None:
+        """Registered, signed in, failed, blocked; roles, password, disabled, enabled."""
+        subjects = self.service.subjects
+        await subjects.register("alice", ALICE_BEFORE, "", "cli")
+        await subjects.register("bob", PASSWORDS["bob"], "viewer", "cli")
+        bob = await subjects.find("bob")
+        assert bob is not None
+        await subjects.change_roles(bob, "viewer responder", "cli")
+        for _ in range(11):
+            await self.login("bob", "nettle-harbor-magpie-31-oboe")
+        await self.service.families.close()
+        self.time.pass_(2 * DAY)
+        await self.login("bob", PASSWORDS["bob"])
+        await subjects.disable(bob, "left", "cli")
+        await subjects.enable(bob, "cli")
+        tokens = await self.login("alice", ALICE_BEFORE)
+        changing = {"current": ALICE_BEFORE, "new": PASSWORDS["alice"]}
+        bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+        await self.http.post("/auth/password", json=changing, headers=bearer)
+
+    async def theft(self) -> None:
+        """Rotated, retried, another device, reuse, refused."""
+        first = (await self.login("alice", PASSWORDS["alice"]))["refresh_token"]
+        second = (await self.refresh(first))["refresh_token"]
+        await self.refresh(first)
+        self.time.pass_(900)
+        await self.refresh(second, SAFARI)
+        self.time.pass_(900)
+        await self.refresh(first)
+        await self.refresh(second)
+
+    async def staff(self) -> None:
+        """Clients, keys, actions."""
+        batch = ClientRegistered(actor="cli", client="batch", leeway=0, family_limit=2)
+        await self.submit(client.register(batch), Streams(clients=frozenset((stream_of("batch"),))))
+        for enabled in (False, True):
+            decide = client.set_enabled("batch", "cli", enabled=enabled)
+            await self.submit(decide, Streams(clients=frozenset((stream_of("batch"),))))
+        await self.service.keys.rotate("cli", force=True)
+        await self.service.keys.revoke(self.service.keys.states[0].key, "compromised", "cli", note="found in a log")
+        await self.kill()
+        await self.select()
+
+    async def kill(self) -> None:
+        """Two families of bob, everything of him."""
+        for _ in range(2):
+            await self.login("bob", PASSWORDS["bob"])
+        bob = await self.service.subjects.find("bob")
+        assert bob is not None
+        confirmed = Confirmed(ids.new_id(int(STARTED * 1e6), b"action..1"), "cli", "stolen", "CASE-1", "he called", 9)
+        await self.submit(action.kill(Kill(confirmed, bob.id, (), everything=True)))
+
+    async def select(self) -> None:
+        """A frozen selection of one family, carried out."""
+        begun = (await self.login("bob", PASSWORDS["bob"]))["family_id"]
+        stream, one = ids.parse("fam", begun), ids.new_id(int(STARTED * 1e6), b"action..2")
+        confirmed = Confirmed(one, "cli", "stolen", "CASE-2", "", 9)
+        await self.submit(action.plan(Selection(one, "cli", "client:web", 9, (stream,))))
+        await self.submit(action.start(confirmed, include_new=False))
+        await self.service.families.revoke(stream, "cli", "stolen", ticket="CASE-2")
+        await self.submit(action.finish(one, 1, 0, 0))
+
+    async def ageing(self) -> None:
+        """A family idles out, contexts expire."""
+        await self.login("alice", PASSWORDS["alice"])
+        self.time.pass_(8 * DAY)
+        now = int(self.time.now * 1e6)
+        await Sweeper(self.service.ledger, self.service.family_reader, self.service.defaults, lambda: now).run()
+        await ContextExpiry(self.service.ledger, self.service.writer, 3600, lambda: now).run()
+
+    async def end(self) -> Kept:
+        """A family that lives on, and one that ended by its holder."""
+        gone = (await self.login("bob", PASSWORDS["bob"]))["refresh_token"]
+        await self.http.post("/auth/logout", json={"refresh_token": gone})
+        used = (await self.login("alice", PASSWORDS["alice"]))["refresh_token"]
+        token = used
+        for _ in range(2):
+            token = (await self.refresh(token))["refresh_token"]
+        return Kept(token, used, self.time.now)
+
+
+def summary(database: Path) -> dict[str, Any]:
+    """The state of a ledger in words: what each row is that people see, and the whole log's size and leaves."""
+    wanted = {
+        "families": "hex(id), status, generation, version, carriage, ended_by, ended_reason, idle_until, nonce, device",
+        "subjects": "hex(id), status, name, roles, password_version, failures, blocked_until",
+        "clients": "client, status, leeway, family_limit, idle_ttl",
+        "keys": "key, status, algorithm, public, retire_at",
+        "log": "origin, contexts_below",
+        "events": "position, hex(leaf)",
+    }
+    with closing(sqlite3.connect(database)) as connection:
+        rows = {table: connection.execute(f"SELECT {c} FROM {table} ORDER BY 1") for table, c in wanted.items()}
+        return {table: [list(row) for row in found] for table, found in rows.items()}
+
+
+async def write(folder: Path) -> Kept:
+    """A ledger that lived under two master keys."""
+    (folder / "data").mkdir()
+    with sqlite.transaction(folder / "data" / "ledger.db") as connection:
+        migrate.upgrade(connection)
+    time, kept = Time(), Kept("", "", STARTED)
+    with at(time):
+        for master, story in ((OLDER_MASTER, _first_life), (f"{MASTER},{OLDER_MASTER}", _second_life)):
+            service = app.prepare(settings_for(folder, master), Hasher(memory_kib=64, time_cost=1))
+            await service.start()
+            service.families._tools = replace(service.families._tools, wall=lambda: time.now)
+            transport = httpx.ASGITransport(app.create_app(service), client=("203.0.113.7", 50000))
+            async with httpx.AsyncClient(transport=transport, base_url="https://ledger.test") as http:
+                kept = await story(Scenario(service, http, time), kept.living_token)
+            await service.stop()
+    return kept
+
+
+async def _first_life(scenario: Scenario, _carried: str) -> Kept:
+    await scenario.accounts()
+    await scenario.theft()
+    carried = await scenario.login("alice", PASSWORDS["alice"])
+    return Kept(carried["refresh_token"], "", scenario.time.now)
+
+
+async def _second_life(scenario: Scenario, carried: str) -> Kept:
+    await scenario.refresh(carried)  # its successor is signed by the new master key
+    await scenario.staff()
+    await scenario.ageing()
+    return await scenario.end()
+
+
+def main() -> None:
+    """Write, compact into one file, and keep what is needed to look at it again."""
+    kept_folder = HERE / VERSION
+    journal.configure_logging("error", as_json=True)
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        kept = asyncio.run(write(folder))
+        shutil.rmtree(kept_folder, ignore_errors=True)
+        kept_folder.mkdir()
+        with closing(sqlite3.connect(folder / "data" / "ledger.db")) as connection:
+            connection.execute("VACUUM INTO ?", (str(kept_folder / "ledger.db"),))
+        shutil.copytree(folder / "checkpoints", kept_folder / "checkpoints")
+    (kept_folder / "master-key").write_text(f"{MASTER},{OLDER_MASTER}\n")
+    told = kept._asdict() | {"passwords": PASSWORDS, "state": summary(kept_folder / "ledger.db")}
+    (kept_folder / "summary.json").write_text(json.dumps(told, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
