@@ -1,0 +1,148 @@
+"""Fills an empty ledger with weeks of invented life: the real rules on the real ledger, under a clock of its own.
+
+Every event is what a rule made of a command; only the time is told, not passed. For looking only: everybody in it,
+staff too, has one password.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from core import start
+from core.actions import Actions
+from core.checkpointing import Checkpointing
+from core.clients import Clients
+from core.demo_cast import Cast, Size
+from core.demo_order import Waiting, at_of, in_order, write
+from core.demo_pen import Pen
+from core.demo_turns import Turns
+from core.demo_world import HOUR
+from core.keys import KeyPolicy, Keys
+from core.master import MasterKeys
+from core.passwords import Hasher
+from core.policy import SECOND, Policy
+from core.presence import warm_up
+from core.start import StartError
+from core.subjects import initial_password
+from events import heads, sqlite
+from events.actions import ActionReader
+from events.checkpoints import CheckpointStore
+from events.clients import read_clients
+from events.commit import Clock
+from events.decision import Submission
+from events.families import FamilyReader
+from events.keys import read_keys
+from events.ledger import MAX_BATCH, Ledger
+from events.sqlite import SqliteWriter
+
+
+class Place(NamedTuple):
+    """The empty ledger, and what a service on it would be told."""
+
+    database: Path
+    checkpoints: Path
+    master: MasterKeys
+    defaults: Policy
+    keys: KeyPolicy
+
+
+class Filled(NamedTuple):
+    """What there is now."""
+
+    events: int
+    families: int
+    """Families that live."""
+    people: int
+    password: str
+
+
+async def fill(place: Place, size: Size, end: int, done: Callable[[int], None], hasher: Hasher | None = None) -> Filled:
+    """Write the story that ends at `end` (microseconds); `done` is told how many of its hours are. Raises StartError.
+
+    If we crash inside, there is a shorter story: a ledger that is not empty any more, and in order.
+    """
+    _demand_empty(place)
+    warm_up()
+    password, hashing = initial_password(), hasher or Hasher()
+    pen = Pen(place.master, place.defaults, await hashing.hash(password))
+    hashing.close()
+    told = Telling(place, Cast(pen, size, end))
+    try:
+        await told.all(done)
+        return Filled(pen.size, await told.families.count_living(), len(told.cast.people), password)
+    finally:
+        await told.close()
+
+
+def _demand_empty(place: Place) -> None:
+    with sqlite.sync_read_engine(place.database).connect() as connection:
+        events = heads.size(connection)
+    if events:
+        raise StartError(
+            f"The ledger at {place.database} holds {events} events and a demonstration goes into an empty one only: "
+            "set LEDGER_DATA_DIR and LEDGER_CHECKPOINT_DIR to new folders."
+        )
+    if CheckpointStore(place.checkpoints).last() is not None:
+        raise StartError(
+            f"{place.checkpoints} has a checkpoint of another ledger: set LEDGER_CHECKPOINT_DIR to a new folder."
+        )
+
+
+class Telling:
+    """One story on its way into the ledger, in order of time."""
+
+    def __init__(self, place: Place, cast: Cast) -> None:
+        self.cast = cast
+        self.now = cast.start
+        self.writer = SqliteWriter(place.database, Clock(self._seconds, self._seconds))
+        self.ledger = Ledger(self.writer)
+        self.engine = sqlite.read_engine(place.database)
+        self.families = FamilyReader(self.engine)
+        self._place = place
+
+    async def all(self, done: Callable[[int], None]) -> None:
+        """From the first event to a signed checkpoint of the last."""
+        place, clients = self._place, Clients(self.ledger, lambda: read_clients(self.engine))
+        keys = Keys(self.ledger, lambda: read_keys(self.engine), place.master, place.keys, lambda: self.now)
+        actions = Actions(self.ledger, ActionReader(self.engine), self.families, place.defaults, _nobody_since)
+        named = await start.begin(self.ledger, clients, keys)
+        seed = place.master.checkpoint_seed(place.master.current) or b""
+        signing = Checkpointing(self.writer, CheckpointStore(place.checkpoints), named, seed)
+        await signing.run()
+        waiting = Waiting(in_order(self.cast.beginnings(), self.cast.end))
+        for turn in Turns(self.cast, keys, actions).by_time():
+            await self._tell(waiting.until(turn.at), done)
+            self.now = turn.at
+            await turn.happens()
+        await self._tell(waiting.until(self.cast.end), done)
+        await signing.run()
+
+    async def close(self) -> None:
+        """Give up what is open."""
+        await self.ledger.close()
+        await self.engine.dispose()
+
+    async def _tell(self, waiting: Iterator[Submission], done: Callable[[int], None]) -> None:
+        """Full batches; while one is being committed, the next is being made."""
+        writing: asyncio.Task[None] | None = None
+        while batch := list(islice(waiting, MAX_BATCH)):
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(self._write(batch))
+            await asyncio.sleep(0)
+            done((self.now - self.cast.start) // HOUR)
+        if writing is not None:
+            await writing
+
+    async def _write(self, batch: Sequence[Submission]) -> None:
+        self.now = max(self.now, at_of(batch[-1]))
+        self.cast.pen.size = await self.writer.maintain(lambda connection: write(connection, batch))
+
+    def _seconds(self) -> float:
+        return self.now / SECOND
+
+
+async def _nobody_since(_query: str, _at: int, _limit: int) -> tuple[bytes, ...]:
+    return ()

@@ -1,0 +1,130 @@
+"""What happens on ordinary days of a demonstration: sessions in browsers and on phones, staff at work. No thieves."""
+
+from collections.abc import Iterator
+from random import Random
+from typing import NamedTuple
+
+from core import subject
+from core.demo_pen import Pen, Session, origin
+from core.demo_world import DAY, HOUR, MINUTE, Device, Person, busy
+from core.policy import DASHBOARD, SECOND
+from core.presence import Presence
+from events.decision import Submission
+
+Life = Iterator[Submission]
+"""Commands of one story, in order of time."""
+IDLE_WEB = 7 * DAY
+IDLE_PHONE = 14 * DAY
+IDLE_DASHBOARD = 15 * MINUTE
+SWEEP = 30 * SECOND
+"""At most so long after its limit a family is seen to have expired."""
+TYPING = 40 * SECOND
+"""From the first try to the right password."""
+
+
+class Beginning(NamedTuple):
+    """A story and when it begins."""
+
+    at: int
+    life: Life
+
+
+def in_browser(pen: Pen, random: Random, owner: Person, at: int) -> Life:
+    """Sittings of some refreshes each; then a sign-out, or nothing any more until the limit."""
+    session, presence = Session.new(pen, random, owner, owner.browser, at), owner.at_desk(random)
+    yield from _mistyped(pen, random, owner, owner.browser.client, presence, at)
+    yield session.sign_in(at + TYPING, presence)
+    while True:
+        for _ in range(_about(random, 3.4)):
+            at += random.randrange(15 * MINUTE, 19 * MINUTE)
+            yield from _used(session, random, at, presence)
+        if random.random() < 0.62:
+            break
+        presence = owner.at_desk(random)
+        at = _next_time(random, at + 3 * HOUR, owner.zone)
+    if random.random() < 0.02:
+        at += 2 * MINUTE
+        session, changed = session.change_password(at, presence)
+        yield changed
+    if random.random() < 0.3:
+        yield session.sign_out(at + 3 * MINUTE, presence, everywhere=random.random() < 0.04)
+    else:
+        yield from _forgotten(session, random, at, IDLE_WEB, presence)
+
+
+def on_phone(pen: Pen, random: Random, owner: Person, at: int) -> Life:
+    """Opened some times a day for weeks, between Wi-Fi and mobile; an answer is lost now and then."""
+    session, presence = Session.new(pen, random, owner, owner.phone, at), owner.on_phone(random)
+    yield from _mistyped(pen, random, owner, owner.phone.client, presence, at)
+    yield session.sign_in(at + TYPING, presence)
+    for _ in range(_about(random, 13)):
+        at = _next_time(random, at + random.randrange(16 * MINUTE, 9 * HOUR), owner.zone)
+        presence = owner.on_phone(random) if random.random() < 0.3 else presence
+        yield from _used(session, random, at, presence, lost=0.05)
+    if random.random() < 0.08:
+        yield session.sign_out(at + 3 * MINUTE, presence)
+    else:
+        yield from _forgotten(session, random, at, IDLE_PHONE, presence)
+
+
+def at_the_dashboard(pen: Pen, random: Random, owner: Person, at: int) -> Life:
+    """Staff look around for a while."""
+    device = Device(DASHBOARD, owner.browser.agent)
+    session, presence = Session.new(pen, random, owner, device, at), Presence(owner.office, device.agent)
+    yield session.sign_in(at, presence)
+    for _ in range(_about(random, 4)):
+        at += random.randrange(5 * MINUTE, 13 * MINUTE)
+        yield session.use(at, presence)
+    if random.random() < 0.6:
+        yield session.sign_out(at + 4 * MINUTE, presence)
+    else:
+        yield session.lapse(at + IDLE_DASHBOARD + random.randrange(SECOND, SWEEP))
+
+
+def left(pen: Pen, random: Random, owner: Person, staff: str, presence: Presence, at: int) -> Life:
+    """Somebody leaves: the account is disabled, and now and then enabled again."""
+    decide = subject.disable(owner.subject, random.choice(("left", "suspicious")), staff)
+    yield pen.of_subject(decide, owner.subject, at, origin(random, presence))
+    if random.random() < 0.3:
+        again = subject.enable(owner.subject, staff)
+        yield pen.of_subject(again, owner.subject, at + 26 * HOUR, origin(random, presence))
+
+
+def helped(pen: Pen, random: Random, owner: Person, staff: str, presence: Presence, at: int) -> Life:
+    """Staff set a password for somebody who has forgotten it."""
+    for _ in range(3):
+        yield pen.fail(random, at - 20 * MINUTE, owner, owner.browser.client, owner.at_desk(random))
+    decide = subject.set_password(owner.subject, pen.password, staff)
+    yield pen.of_subject(decide, owner.subject, at, origin(random, presence))
+    yield Session.new(pen, random, owner, owner.browser, at).sign_in(at + 4 * MINUTE, owner.at_desk(random))
+
+
+def _used(session: Session, random: Random, at: int, presence: Presence, lost: float = 0.008) -> Life:
+    yield session.use(at, presence)
+    if random.random() < lost:
+        yield session.ask_again(at + random.randrange(SECOND, 8 * SECOND), presence)
+
+
+def _mistyped(pen: Pen, random: Random, owner: Person, client: str, presence: Presence, at: int) -> Life:
+    if random.random() < 0.05:
+        for ago in range(random.choice((1, 1, 1, 2, 3)), 0, -1):
+            yield pen.fail(random, at + TYPING - ago * 9 * SECOND, owner, client, presence)
+
+
+def _forgotten(session: Session, random: Random, at: int, idle: int, presence: Presence) -> Life:
+    at += idle + random.randrange(SECOND, SWEEP)
+    yield session.lapse(at)
+    if random.random() < 0.15:
+        yield session.use(at + random.randrange(HOUR, 2 * DAY), presence)
+
+
+def _about(random: Random, mean: float) -> int:
+    """A count: often few, sometimes many."""
+    return min(round(random.expovariate(1 / mean)), int(mean * 6))
+
+
+def _next_time(random: Random, at: int, zone: int) -> int:
+    """A moment after this one at which people of this zone do something."""
+    while random.random() > busy(at, zone):
+        at += random.randrange(20 * MINUTE, 100 * MINUTE)
+    return at + random.randrange(10 * MINUTE)
