@@ -1,6 +1,5 @@
-"""The cookies of applications: names, reading without ambiguity, setting and clearing. Signs and stores nothing."""
+"""The cookies of applications: names, setting and clearing. Signs and stores nothing."""
 
-from collections.abc import Iterable
 from typing import Literal
 
 from litestar.datastructures import Cookie
@@ -14,19 +13,6 @@ def refresh_name(client: str) -> str:
 def csrf_name(client: str) -> str:
     """The cookie that a page's script reads and sends back in `X-CSRF-Token`."""
     return f"__Host-csrf-{client}"
-
-
-def values(headers: Iterable[tuple[bytes, bytes]], name: str) -> list[str]:
-    """Every value sent under exactly this name. More than one is an attack or a mistake: refuse, never choose."""
-    found = []
-    wanted = name.encode()
-    for header, content in headers:
-        if header.lower() == b"cookie":
-            for pair in content.split(b";"):
-                key, sign, value = pair.strip().partition(b"=")
-                if sign and key == wanted:
-                    found.append(value.decode("latin-1"))
-    return found
 
 
 def kept(client: str, refresh: str, csrf: str, max_age: int) -> list[Cookie]:

@@ -8,6 +8,7 @@ from api import cookies
 from api.answers import CSRF_FAILED, REFUSALS
 from api.door import Door
 from core import origin
+from core.cookie import values
 from core.policy import DASHBOARD, WEB
 from core.problem import Problem
 from core.token import Token
@@ -37,7 +38,7 @@ def presented(request: Request[Any, Any, Any], in_body: str | None, client: str,
     if not known(client, door):
         return UNKNOWN_CLIENT
     if in_body is not None:
-        if cookies.values(request.scope["headers"], cookies.refresh_name(client)):
+        if values(request.scope["headers"], cookies.refresh_name(client)):
             return BOTH_WAYS
         token = door.families.read_token(in_body)
         return NO_TOKEN if token is None else Presented(token, client, "body")
@@ -56,7 +57,7 @@ def in_cookie(request: Request[Any, Any, Any], client: str, door: Door) -> Token
         return UNKNOWN_CLIENT
     if is_foreign(request, client, door):
         return CSRF_FAILED
-    sent = cookies.values(request.scope["headers"], cookies.refresh_name(client))
+    sent = values(request.scope["headers"], cookies.refresh_name(client))
     if len(sent) > 1:
         return AMBIGUOUS
     return (door.families.read_token(sent[0]) if sent else None) or NO_TOKEN

@@ -3,11 +3,14 @@
     python docs/screenshots.py
 
 Everything comes in through the service's own doors; only its clock is set back, so that a day passes in a second.
-Needs Chromium: CHROMIUM names its path where it is not /usr/bin/chromium.
+Needs Chromium: CHROMIUM names its path where it is not /usr/bin/chromium. Where pngquant is installed the files get
+a third of their size.
 """
 
 import asyncio
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -195,6 +198,7 @@ async def main() -> None:
             stop.set()
             await server
             await service.stop()
+    make_smaller()
 
 
 def settings_in(folder: Path) -> Settings:
@@ -267,6 +271,13 @@ async def shot(page: Page, name: str) -> None:
     width = page.viewport_size["width"] if page.viewport_size else 0
     area = {"x": 0, "y": 0, "width": width, "height": height}
     await page.screenshot(path=HERE / f"{name}.png", full_page=True, clip=area)  # type: ignore[arg-type]
+
+
+def make_smaller() -> None:
+    """Fewer colours, which nobody can tell."""
+    tool = shutil.which("pngquant")
+    if tool:
+        subprocess.run([tool, "--force", "--ext", ".png", "--skip-if-larger", *sorted(HERE.glob("*.png"))], check=False)  # noqa: S603 - our own files
 
 
 if __name__ == "__main__":
