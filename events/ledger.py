@@ -105,11 +105,11 @@ class Ledger:
             for one in taken:
                 _settle(one.future, Failed(error))
             return
-        self.committed(len(taken), time.monotonic() - began)
-        self.batches += 1
-        self.commands += len(taken)
         for one, verdict in zip(taken, verdicts, strict=True):
             _settle(one.future, verdict)
+        self.batches += 1
+        self.commands += len(taken)
+        self.committed(len(taken), time.monotonic() - began)
 
 
 def _settle(future: asyncio.Future[Any], verdict: Any) -> None:
