@@ -221,13 +221,13 @@ class SqliteWriter:
     def _maintain(self, work: Callable[[Connection], T]) -> T:
         try:
             with self._transaction() as connection:
+                monotonic = self._clock.monotonic()
+                now = self._moment(commit.lock_head(connection), monotonic)
                 done = work(connection)
-                ready = self._ready
-                if ready is None:
-                    ready = self._moment(commit.lock_head(connection), self._clock.monotonic()).now
+                if self._ready is None:
                     commit.prove(connection)
                 connection.commit()
-                self._ready = ready
+                self._last, self._ready = (now.now, monotonic), now.ready
                 return done
         except (SQLAlchemyError, Locked) as error:
             raise Unavailable from error
