@@ -77,10 +77,13 @@ def needs(command: Begin) -> Streams:
 
 
 def may_begin(command: Begin, owner: Subject, app: Client) -> bool:
-    """The subject and the client work, the verified password is still the current one, and staff pages want staff."""
-    if not owner.enabled or not app.enabled or owner.password_version != command.password_version:
-        return False
-    return command.client != policy.DASHBOARD or bool(owner.role_set & STAFF_ROLES)
+    """The subject and the client work together, and the verified password is still the current one."""
+    return admits(owner, command.client) and app.enabled and owner.password_version == command.password_version
+
+
+def admits(owner: Subject, client: str) -> bool:
+    """Whether this subject may use a client at all: one that is enabled, and the dashboard only with a staff role."""
+    return owner.enabled and (client != policy.DASHBOARD or bool(owner.role_set & STAFF_ROLES))
 
 
 def is_blocked(owner: Subject, network: str, now: int) -> bool:

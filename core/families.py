@@ -172,8 +172,8 @@ class Families:
             tools.nobody()
             await tools.hasher.verify_nobody(command.password)
             return Denied(Verdict.INVALID)
-        blocked = self._is_blocked(owner, visit)
-        if not await tools.hasher.verify(owner.password, command.password) or blocked or not owner.enabled:
+        blocked, fits = self._is_blocked(owner, visit), beginning.admits(owner, command.client)
+        if not await tools.hasher.verify(owner.password, command.password) or blocked or not fits:
             # A right password that may not be used here is no quicker or slower than a wrong one: no commit either way.
             self._note_failure(owner, command, visit)
             return Denied(Verdict.BLOCKED if blocked else Verdict.INVALID)

@@ -877,3 +877,14 @@ async def test_a_fault_of_ours_is_a_page_without_details(
     assert 500 == answer.status_code
     assert "<title>Something went wrong · Session Ledger</title>" in answer.text
     assert "secret detail" not in answer.text
+
+
+async def test_a_right_password_without_a_role_looks_like_a_wrong_one_in_the_log_too(
+    staff: app.Service, browser: Browser
+) -> None:
+    before = await size(staff)
+    await browser.signs_in("charlie")
+    await staff.families.close()
+    written = [event.fact.TYPE for event in await staff.history.after(before - 1, 5)]
+
+    assert ["subject.login_failed"] == written
