@@ -153,10 +153,11 @@ def _read(connection: Connection, states: States, streams: Streams) -> None:
 
 
 def _read_living(connection: Connection, states: States, subjects: frozenset[bytes]) -> None:
-    for one in subjects:
+    states.living.update((one, set()) for one in subjects)
+    for state in states.by_stream.values():
         # families that began or changed earlier in this batch are newer than their rows
-        begun = (s.id for s in states.by_stream.values() if isinstance(s, Family) and s.subject == one)
-        states.living[one] = set(begun)
+        if isinstance(state, Family) and state.subject in subjects:
+            states.living[state.subject].add(state.id)
     for family in projections.living_families(connection, subjects):
         states.by_stream.setdefault(family.id, family)
         states.living[family.subject].add(family.id)
