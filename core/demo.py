@@ -4,8 +4,8 @@ Every event is what a rule made of a command; only the time is told, not passed.
 staff too, has one password.
 """
 
-import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -125,20 +125,11 @@ class Telling:
         await self.engine.dispose()
 
     async def _tell(self, waiting: Iterator[Submission], done: Callable[[int], None]) -> None:
-        """Full batches; while one is being committed, the next is being made."""
-        writing: asyncio.Task[None] | None = None
+        """Full batches, one after the other: making one beside the commit of another would only make both wait."""
         while batch := list(islice(waiting, MAX_BATCH)):
-            if writing is not None:
-                await writing
-            writing = asyncio.create_task(self._write(batch))
-            await asyncio.sleep(0)
+            self.now = max(self.now, at_of(batch[-1]))
+            self.cast.pen.size = await self.writer.maintain(partial(write, batch))
             done((self.now - self.cast.start) // HOUR)
-        if writing is not None:
-            await writing
-
-    async def _write(self, batch: Sequence[Submission]) -> None:
-        self.now = max(self.now, at_of(batch[-1]))
-        self.cast.pen.size = await self.writer.maintain(lambda connection: write(connection, batch))
 
     def _seconds(self) -> float:
         return self.now / SECOND

@@ -61,7 +61,7 @@ def at_of(one: Submission) -> int:
     return round(one.arrived * SECOND)
 
 
-def write(connection: Connection, batch: Sequence[Submission]) -> int:
+def write(batch: Sequence[Submission], connection: Connection) -> int:
     """What the ledger does with any batch, but each command has its own time; answers the size of the log.
 
     Raises what a rule raised: nothing of the batch stays then.
