@@ -30,7 +30,7 @@ from core.presence import Presence, warm_up
 from core.start import generate
 from core.token import Token
 from core.verdict import Tags, TagsFor, Verdict
-from events import migrate, sqlite
+from events import ids, migrate, sqlite
 from events.clients import read_clients
 from events.decision import Origin, Streams
 from events.ledger import MAX_BATCH, Ledger
@@ -100,7 +100,7 @@ class Alone:
         self._tokens[0] = presented._replace(generation=presented.generation + rotations)
 
     def _command(self, presented: Token) -> Refresh:
-        jti = urlsafe_b64encode(os.urandom(16))[:22].decode()
+        jti = urlsafe_b64encode(ids.new_id(time.time_ns() // 1000, os.urandom(ids.RANDOM_BYTES)))[:22].decode()
         return Refresh(presented, "web", "body", self._tags(), self.master.current, jti, Policy())
 
     def _tags(self) -> TagsFor:

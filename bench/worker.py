@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 
 import app
 from bench import routes
 from bench.population import populate, texts
 from bench.process import answer, questions
-from core import journal
+from core import journal, serving
 from core.start import generate
 from edge import Edge
 from events import client as clients
@@ -116,25 +113,16 @@ async def serve(kind: str, folder: Path, answers: int) -> None:
     hashed = await service.hasher.hash(PASSWORD)
     people = await populate(service.ledger, service.master, FAMILIES, hashed)
     target: Edge | Any = application(kind, service, _example(service, people[0].token.family))
-    server = Server(
-        target,
-        address="127.0.0.1",
-        port=port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(keep_alive=True),
-        websockets=False,
-        log_enabled=False,
-    )
-    serving = asyncio.create_task(server.serve())
-    await asyncio.sleep(0.3)
+    stop, opened = asyncio.Event(), asyncio.Event()
+    serving_it = asyncio.create_task(serving.serve(target, "127.0.0.1", port, stop, opened.set))
+    await opened.wait()
     names = [one.name for one in people]
     answer(answers, {"port": port, "tokens": texts(service.master, people), "names": names})
     asked = await questions()
     while await asked.readline():
         answer(answers, _said(service))
-    server.stop()
-    await serving
+    stop.set()
+    await serving_it
     await service.stop()
 
 

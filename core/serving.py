@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import resource
 import signal
 import socket
@@ -75,6 +76,7 @@ async def serve(app: Any, address: str, port: int, stop: asyncio.Event, ready: C
 
     `ready` is called when the port answers. After this returns nothing new is accepted.
     """
+    _settle()
     server = Server(
         app,
         address,
@@ -103,6 +105,15 @@ async def serve(app: Any, address: str, port: int, stop: asyncio.Event, ready: C
     for task in (stopping, opening):
         task.cancel()
     return asked
+
+
+def _settle() -> None:
+    """Whatever exists now stays for as long as we serve, so the garbage collector need not look at it again.
+
+    It would go through all of it, 80 ms each time, once in a few hundred refreshes.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _opened(address: str, port: int) -> bool:
