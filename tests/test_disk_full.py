@@ -111,6 +111,7 @@ async def test_a_full_disk_is_503_and_nothing_is_lost(make_settings: MakeSetting
         me = await http.get("/auth/me", headers={"Authorization": f"Bearer {tokens['access_token']}"})
 
         free()
+        await reconnect(service.writer)
         revoked = await http.post("/auth/logout", json={"refresh_token": other["refresh_token"]})
         after = await refresh(http, last)
 
