@@ -15,8 +15,8 @@ from dashboard.rows import Names, Row
 from events import family, ids, subject
 from events.families import Held
 
-SHOWN: Final = 200
-"""Events of a story on one page: the end of a longer one, with its beginning."""
+SHOWN: Final = 100
+"""Events of a story on one page: of a longer one its first and its last, and any stretch that `after` asks for."""
 NOTICES: Final = {
     "revoked": "Family revoked. Its refresh token is refused from now on.",
     "already": "Nothing was changed: this family had ended before.",
@@ -40,7 +40,7 @@ async def show(
     request: Request[Any, Any, Any], door: Given, staff: GivenStaff, family_id: FromPath[str]
 ) -> Response[Any]:
     """The story of a family."""
-    told = await _told(door, family_id)
+    told = await _told(door, family_id, way.whole(request.query_params.get("after", "")))
     if answers.wants_json(request):
         return answers.json(_as_json(told, door.now()))
     notice = NOTICES.get(request.query_params.get("notice", ""), "") if not told.held.family.living else ""
@@ -69,13 +69,16 @@ async def revoke(
     return answers.see_other(f"/dashboard/families/{family_id}?notice={'revoked' if answer.ended else 'already'}")
 
 
-async def _told(door: Door, family_id: str) -> Told:
-    """Read the family and its events. Raises NotFoundException, and Unavailable."""
+async def _told(door: Door, family_id: str, after: int | None = None) -> Told:
+    """Read the family and its events: the end, or those behind a version. Raises NotFoundException, and Unavailable."""
     stream = ids.from_text(family.PREFIX, family_id)
     held = await door.family_reader.get(stream) if stream else None
     if held is None or stream is None:
         raise NotFoundException
-    events = await door.history.tail_of_stream(stream, SHOWN)
+    if after is None:
+        events = await door.history.tail_of_stream(stream, SHOWN)
+    else:
+        events = await door.history.of_stream(stream, after, SHOWN)
     if events and events[0].version > 1:
         events = [*await door.history.of_stream(stream, 0, 1), *events]
     generation = story.presented(events)
@@ -102,6 +105,7 @@ def _page(door: Door, staff: Staff, told: Told, asked: Revocation, notice: str) 
         state=state,
         status=story.status(state),
         steps=story.folded(story.steps(told.rows)),
+        later=told.rows[-1].event.version if told.rows and told.rows[-1].event.version < state.version else None,
         reuse=told.reuse,
         usable=story.usable(state, door.now()),
         asked=asked,

@@ -86,7 +86,7 @@ def _moved(fact: family.FamilyContextChanged) -> Told:
 
 def _failed(fact: subject.SubjectLoginFailed) -> Told:
     row = "" if fact.failures == 1 else f", {fact.failures} in a row"
-    return Told(WARNING, "warn", "sign-in failed", f"Wrong password{row}.")
+    return Told(WARNING, "warn", "sign-in failed", f"Wrong password, or one that opens nothing here{row}.")
 
 
 def _blocked(fact: subject.SubjectLoginBlocked) -> Told:

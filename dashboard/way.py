@@ -1,8 +1,10 @@
-"""Where a browser may be sent: sign-in with a reason, and back to a page of ours afterwards. Pure."""
+"""What stands in the URLs of this door: where a browser may be sent, and positions in queries. Reads no request."""
 
 import re
 from typing import Final
 from urllib.parse import urlencode
+
+from litestar.exceptions import ValidationException
 
 HOME: Final = "/dashboard/events"
 SIGN_IN: Final = "/dashboard/sign-in"
@@ -12,12 +14,22 @@ _OURS: Final = re.compile(r"/dashboard(?:/[A-Za-z0-9_-]+)*(?:\?[a-z_]+=[A-Za-z0-
 that a browser could read as another host (RFC 9700 §4.11)."""
 _NEVER: Final = ("/dashboard/sign-", "/dashboard/static")
 MAX_WAY: Final = 300
+_WHOLE: Final = re.compile(r"[0-9]{1,15}")
 
 
 def back(wanted: str) -> str:
     """`wanted` if it is a page of ours, else the first page."""
     fits = len(wanted) <= MAX_WAY and _OURS.fullmatch(wanted) and not wanted.startswith(_NEVER)
     return wanted if fits and wanted != "/dashboard" else HOME
+
+
+def whole(text: str) -> int | None:
+    """A position or version in a query, None where there is none. Raises ValidationException for anything else."""
+    if not text:
+        return None
+    if not _WHOLE.fullmatch(text):
+        raise ValidationException
+    return int(text)
 
 
 def to_sign_in(why: str, wanted: str) -> str:

@@ -85,6 +85,9 @@ class Ahead:
     def time(self) -> float:
         return time.time() + self.seconds
 
+    def time_ns(self) -> int:
+        return int(self.time() * 1_000_000_000)
+
     def monotonic(self) -> float:
         return time.monotonic() + self.seconds
 
@@ -719,11 +722,16 @@ async def test_a_long_story_shows_its_beginning_and_its_end(
             tokens = (await refresh(http, tokens["refresh_token"])).json()
         await refresh(http, first)
     await browser.signs_in()
-    text = " ".join(Seen((await browser.opens(f"/dashboard/families/{family}")).text).text.split())
+    end = " ".join(Seen((await browser.opens(f"/dashboard/families/{family}")).text).text.split())
+    middle = " ".join(Seen((await browser.opens(f"/dashboard/families/{family}?after=1")).text).text.split())
 
-    assert "Signed in with a password" in text
-    assert "5 events between are not shown" in text
-    assert "after it had been replaced" in text
+    assert "Signed in with a password" in end
+    assert "5 events between are on pages of their own" in end
+    assert "after it had been replaced" in end
+    assert ["generation 1 used up", "generation 2 used up", "generation 3 used up"] == re.findall(
+        r"generation \d used up", middle
+    )
+    assert "Later events" in middle
 
 
 # --- twins ---
@@ -807,7 +815,7 @@ async def test_what_people_and_programs_send_stays_text(service: app.Service, br
         assert [] == [tag for tag, _ in seen.elements if tag in {"script", "img", "iframe", "style"}]
         assert [] == [name for _, attributes in seen.elements for name in attributes if name.startswith("on")]
         links = [a.get("href") or a.get("action") or "/" for tag, a in seen.elements if tag in {"a", "form"}]
-        assert [] == [link for link in links if not link.startswith(("/dashboard", "#"))]
+        assert [] == [link for link in links if not link.startswith(("/dashboard", "#", "?after="))]
 
 
 async def test_every_page_has_a_title_a_language_and_nothing_inline(service: app.Service, browser: Browser) -> None:
