@@ -101,7 +101,7 @@ def write(
     verdicts = [_decide(connection, states, one, arrival(now, one, monotonic), rows) for one in batch]
     trace("decided")
     rows.insert(connection, trace)
-    after = rows.head(now.now)
+    after = rows.head()
     if rows.events:
         connection.execute(_UPDATE_HEAD, after._asdict())
     return Result(verdicts, after, rows.events[0]["leaf"] if rows.events else None)
@@ -232,9 +232,9 @@ class _Rows:
             if isinstance(state, Subject) and state.name:
                 states.named[state.name] = stream
 
-    def head(self, now: int) -> Head:
+    def head(self) -> Head:
         """The head after this batch."""
-        return Head(self.size, self.tree.frontier(), now if self.events else self.last_at)
+        return Head(self.size, self.tree.frontier(), self.events[-1]["at"] if self.events else self.last_at)
 
     def insert(self, connection: Connection, trace: Callable[[str], None]) -> None:
         """Write all rows, one executemany for each table."""
