@@ -86,11 +86,14 @@ async def visiting_from(service: app.Service, address: str, **options: Any) -> A
 
 
 def let_pass(service: app.Service, seconds: float) -> None:
-    """From now on the service's clock is so much later than the machine's."""
+    """From now on the service's clock is so much later than the machine's: time has passed, or it was set back."""
 
     def wall() -> float:
         return time.time() + seconds
 
+    passed, last = wall() - service.writer._clock.wall(), service.writer._last
+    if last is not None and passed > 0:  # the writer tells a clock that was set by what passed on its monotonic one
+        service.writer._last = (last[0] + int(passed * 1_000_000), last[1])
     service.writer._clock = Clock(wall)
     service.families._tools = dataclasses.replace(service.families._tools, wall=wall)
 
