@@ -87,6 +87,36 @@ def test_a_short_id_keeps_the_end_that_tells_two_apart() -> None:
     assert "fam_…t2lzuza" == telling.short("fam_aaa2eckibf4qj3rrszct2lzuza")
 
 
+ELSEWHERE = [
+    "//evil.test",
+    "/\\evil.test",
+    "/%09/evil.test",
+    "https:evil.test",
+    "https://evil.test/dashboard",
+    "/dashboard//evil.test",
+    "/dashboard/../../evil",
+    "/dashboard@evil.test",
+    "/dashboard/%2f%2fevil.test",
+    "/dashboard/\N{FULLWIDTH SOLIDUS}evil",
+    "/dashboard/events?next=//evil.test",
+    "/dashboard/events#x",
+    "/dashboardevil",
+    "/dashboard/sign-in",
+    "/dashboard/sign-out",
+    "/dashboard/static/x",
+    "/auth/me",
+    "javascript:alert(1)",
+    "/dashboard/events\r\nSet-Cookie: x=1",
+    "/dashboard/" + "a" * 400,
+]
+"""What a browser might take for another place, or what only looks like a page of ours."""
+
+
+@pytest.mark.parametrize("goal", ELSEWHERE)
+def test_a_link_that_is_not_ours_leads_to_the_first_page(goal: str) -> None:
+    assert way.HOME == way.back(goal)
+
+
 @pytest.mark.parametrize(
     "goal",
     [
