@@ -159,7 +159,7 @@ class Service:
             start.forget_password_file(self.settings.data_dir)
 
     def _table(self) -> tuple[Job, ...]:
-        sweeper = Sweeper(self.ledger, self.family_reader, self.defaults, _now)
+        sweeper = Sweeper(self.ledger, self.family_reader, self.defaults, _now, self.clients.get)
         contexts = ContextExpiry(self.ledger, self.writer, self.settings.context_ttl, _now)
         counting = (Job("count families", 30, self.living.run),) if self.settings.metrics_port else ()
         return (

@@ -7,16 +7,20 @@ from typing import NamedTuple
 
 import structlog
 
-from core import ending
+from core import ending, family, policy
 from core.policy import Policy
 from events import log, upkeep
+from events.client import Client
 from events.decision import Streams
 from events.families import FamilyReader
+from events.family import Family
 from events.ledger import Ledger, Unavailable
 from events.sqlite import SqliteWriter
 
 SWEEP_SLICE = 2_000
 """Families looked at in one run of the sweeper: a bounded cost, however many there are."""
+SWEEP_TOGETHER = 64
+"""Ended in one commit, and few enough to leave the queue to everybody else."""
 
 
 class Job(NamedTuple):
@@ -45,8 +49,16 @@ class Sweeper:
     Nothing waits for it: a refresh looks at the limits itself. It makes the end visible, in the log and the dashboard.
     """
 
-    def __init__(self, ledger: Ledger, reader: FamilyReader, defaults: Policy, now: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        reader: FamilyReader,
+        defaults: Policy,
+        now: Callable[[], int],
+        client: Callable[[str], Client | None] = lambda _name: None,
+    ) -> None:
         self._ledger = ledger
+        self._client = client
         self._reader = reader
         self._defaults = defaults
         self._now = now
@@ -57,9 +69,16 @@ class Sweeper:
         found = await self._reader.slice_after(self._cursor, SWEEP_SLICE)
         self._cursor = found[-1].id if len(found) == SWEEP_SLICE else b""
         now = self._now()
-        due = [one for one in found if one.living and now >= min(one.idle_until, one.ends_at)]
-        ended = [await self._expire(one.id) for one in due]
-        return sum(ended)
+        due = [one.id for one in found if one.living and self._lapsed(one, now)]
+        ended = 0
+        for start in range(0, len(due), SWEEP_TOGETHER):
+            ended += sum(await asyncio.gather(*map(self._expire, due[start : start + SWEEP_TOGETHER])))
+        return ended
+
+    def _lapsed(self, state: Family, now: int) -> bool:
+        client = self._client(state.client)
+        applied = policy.of(client, self._defaults) if client else self._defaults
+        return bool(family.lapse(state, applied, now))
 
     async def _expire(self, stream: bytes) -> int:
         count: int = await self._ledger.submit(
