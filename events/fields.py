@@ -68,7 +68,7 @@ class FieldSet(NamedTuple):
 
 
 def _nearest(word: str, known: Mapping[str, object]) -> str:
-    close = get_close_matches(word, known, n=1, cutoff=0.6)
+    close = get_close_matches(word, known, n=1, cutoff=0.7)
     return close[0] if close else ""
 
 

@@ -14,6 +14,8 @@ from events.values import Meaning, Wrong, as_code, as_network
 
 MAX_LENGTH: Final = 512
 MAX_TERMS: Final = 24
+DEFAULT_WINDOW: Final = "24h"
+"""What `at` is added with where nothing else bounds a search."""
 _KEY = re.compile(r"[A-Za-z_]+(?=:)")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -139,9 +141,12 @@ def parse(text: str, fields: FieldSet = EVENTS) -> Query | Mistake:
 
 
 def _whole(text: str, query: Query) -> Query | Mistake:
-    """Written out (`#7` is `position:7`) it may be longer than typed, and must still fit where it is a link."""
-    if len(query.text()) > MAX_LENGTH:
-        return Mistake(text, 0, len(text), f"Written out, this query has more than {MAX_LENGTH} characters.")
+    """Written out (`#7` is `position:7`) and with a bound in time, a query may be longer than typed; it must still fit."""
+    most = query if "at" not in query.fields.by_name or query.term("at") else query.only("at", DEFAULT_WINDOW)
+    if len(most.text()) > MAX_LENGTH or len(most.terms) > MAX_TERMS:
+        return Mistake(
+            text, 0, len(text), f"Written out, this query has more than {MAX_LENGTH} characters or {MAX_TERMS} terms."
+        )
     return query
 
 

@@ -1,7 +1,7 @@
 """Searching the log: pages, counts, histogram and facets of a query, each within a budget of time. Never writes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -9,13 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from events import budget, history, schema, tallies
 from events.arms import EVENTS, Plan, Window, is_bounded, positions
 from events.budget import TooSlow
-from events.filters import Query
+from events.filters import DEFAULT_WINDOW, Query
 from events.history import Event
 from events.ledger import Unavailable
 from events.planning import planned
 from events.tallies import Count, Facets, Histogram
-
-DEFAULT_WINDOW: Final = "24h"
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 import random
 from base64 import urlsafe_b64encode
 from pathlib import Path
+from typing import Any
 
 from events import family, ids, subject
 from events.client import ClientRegistered, stream_of
@@ -90,7 +91,7 @@ class Story:
 
     def change(self) -> Change:
         stream, name, client = self.chance.choice(self.families)
-        whose = {"subject": ids.to_text("sub", self.subjects[name]), "client": client}
+        whose: Any = {"subject": ids.to_text("sub", self.subjects[name]), "client": client}
         exp = int(self.now) + 900
         match self.chance.randrange(8):
             case 0:
