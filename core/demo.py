@@ -52,10 +52,12 @@ class Filled(NamedTuple):
     """What there is now."""
 
     events: int
-    families: int
-    """Families that live."""
+    living: int
     people: int
+    somebody: str
+    """Login name of one of them."""
     password: str
+    """Of all of them."""
 
 
 async def fill(place: Place, size: Size, end: int, done: Callable[[int], None], hasher: Hasher | None = None) -> Filled:
@@ -63,7 +65,7 @@ async def fill(place: Place, size: Size, end: int, done: Callable[[int], None], 
 
     If we crash inside, there is a shorter story: a ledger that is not empty any more, and in order.
     """
-    _demand_empty(place)
+    demand_empty(place.database, place.checkpoints)
     warm_up()
     password, hashing = initial_password(), hasher or Hasher()
     pen = Pen(place.master, place.defaults, await hashing.hash(password))
@@ -71,22 +73,24 @@ async def fill(place: Place, size: Size, end: int, done: Callable[[int], None], 
     told = Telling(place, Cast(pen, size, end))
     try:
         await told.all(done)
-        return Filled(pen.size, await told.families.count_living(), len(told.cast.people), password)
+        living, everybody = await told.families.count_living(), told.cast.people
+        return Filled(pen.size, living, len(everybody), everybody[0].name, password)
     finally:
         await told.close()
 
 
-def _demand_empty(place: Place) -> None:
-    with sqlite.sync_read_engine(place.database).connect() as connection:
+def demand_empty(database: Path, checkpoints: Path) -> None:
+    """The past cannot be told to a ledger that has one. Raises StartError."""
+    with sqlite.sync_read_engine(database).connect() as connection:
         events = heads.size(connection)
     if events:
         raise StartError(
-            f"The ledger at {place.database} holds {events} events and a demonstration goes into an empty one only: "
+            f"The ledger at {database} holds {events} events and a demonstration goes into an empty one only: "
             "set LEDGER_DATA_DIR and LEDGER_CHECKPOINT_DIR to new folders."
         )
-    if CheckpointStore(place.checkpoints).last() is not None:
+    if CheckpointStore(checkpoints).last() is not None:
         raise StartError(
-            f"{place.checkpoints} has a checkpoint of another ledger: set LEDGER_CHECKPOINT_DIR to a new folder."
+            f"{checkpoints} has a checkpoint of another ledger: set LEDGER_CHECKPOINT_DIR to a new folder."
         )
 
 
@@ -118,6 +122,7 @@ class Telling:
             await turn.happens()
         await self._tell(waiting.until(self.cast.end), done)
         await signing.run()
+        done((self.cast.end - self.cast.start) // HOUR)
 
     async def close(self) -> None:
         """Give up what is open."""

@@ -21,8 +21,6 @@ APPLICATIONS = (
     ClientRegistered(actor="cli", client=IOS, idle_ttl=14 * 86_400),
     ClientRegistered(actor="cli", client=ANDROID, idle_ttl=14 * 86_400),
 )
-REGULARS = 0.5
-"""Thieves steal from the older part of the people."""
 RECENT_THEFT = 24 * MINUTE
 """So long before the end is the last theft, which nobody has looked at yet."""
 
@@ -32,6 +30,7 @@ class Size(NamedTuple):
 
     families: int
     days: int
+    """At least 7: the stories have to fit in."""
     seed: int
 
 
@@ -115,10 +114,11 @@ class Cast:
     def _thefts(self) -> Iterator[Beginning]:
         ago = [RECENT_THEFT, 5 * HOUR, 13 * HOUR, 27 * HOUR]
         more = self.size.families // 400
-        ago += [self.random.randrange(DAY, (self.size.days - 4) * DAY) for _ in range(more) if self.size.days > 5]
-        for number, before in enumerate(ago):
-            at = self.end - before
-            owner, steal = self._somebody(at - 4 * DAY, REGULARS), THEFTS[number % len(THEFTS)]
+        ago += [self.random.randrange(DAY, (self.size.days - 4) * DAY) for _ in range(more)]
+        # Each is stolen from once: what staff do about one theft must not hide another.
+        victims = self.random.sample(self.people[: max(len(ago), len(self.people) // 4)], len(ago))
+        for number, (before, owner) in enumerate(zip(ago, victims, strict=True)):
+            at, steal = self.end - before, THEFTS[number % len(THEFTS)]
             yield Beginning(at - 4 * DAY, steal(self.pen, self._own(at), owner, at))
             answered = at + self.random.randrange(18 * MINUTE, 70 * MINUTE)
             if number and self.random.random() < 0.7:
@@ -151,16 +151,16 @@ class Cast:
     def _sometime(self, lead: int) -> int:
         return self.random.randrange(self.start + 3 * HOUR + lead, self.end - 10 * MINUTE)
 
-    def _somebody(self, at: int = 0, part: float = 1) -> Person:
+    def _somebody(self, at: int = 0) -> Person:
         """Some sign in far more often than others. With `at`, one who was there at that time."""
         while True:
-            one = self.people[int(part * len(self.people) * self.random.random() ** 1.5)]
+            one = self.people[int(len(self.people) * self.random.random() ** 1.5)]
             if not at or one.since < max(at, self.start + 3 * HOUR):
                 return one
 
     def _newcomer(self, at: int) -> Person:
-        """None of those who are stolen from: what happens to both would hide the theft."""
-        known = [one for one in self.people[int(REGULARS * len(self.people)) :] if one.since < at - HOUR]
+        """None of those who are stolen from."""
+        known = [one for one in self.people[len(self.people) // 2 :] if one.since < at - HOUR]
         return self.random.choice(known)
 
     def _own(self, number: int) -> Random:

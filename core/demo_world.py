@@ -150,8 +150,8 @@ PHONES: Final = (
     Device(ANDROID, "Harbour/5.1.4 (Linux; Android 15; moto g85) okhttp/4.12.0"),
 )  # fmt: skip
 STRANGERS: Final = (
-    f"Mozilla/5.0 ({_LINUX}; rv:140.0) Gecko/20100101 Firefox/140.0",
-    _chrome(_LINUX, 138),
+    "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    f"{_chrome(_WINDOWS, 138)} OPR/122.0.0.0",
     "python-requests/2.32.5",
     "curl/8.15.0",
 )

@@ -1,0 +1,195 @@
+"""The demonstration: a ledger like any other, with all that a dashboard has to show, and a theft of this hour."""
+
+import asyncio
+import ipaddress
+import shutil
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import app
+import cli
+from core import demo, demo_world, masters
+from core.actions import self_test
+from core.demo_cast import RECENT_THEFT, Size
+from core.demo_world import DAY, HOUR, MINUTE
+from core.keys import KeyPolicy
+from core.passwords import Hasher
+from core.policy import Policy
+from core.presence import Presence
+from core.start import StartError
+from core.verdict import Verdict
+from events import heads, sqlite
+from events.families import FamilyReader
+from events.family import LIVING
+from tests.check import Event, check, events_of, family_rows
+from tests.conftest import CHEAP, MakeSettings, running, visiting
+from tests.visitors import sign_in
+
+SIZE = Size(families=100, days=10, seed=3)
+EXPECTED = set(
+    "token.issued token.rotated token.retried token.reuse_detected token.refused family.revoked family.expired "
+    "family.context_changed subject.registered subject.password_changed subject.login_failed subject.login_blocked "
+    "subject.login_succeeded subject.disabled client.registered key.created key.activated key.retired ledger.started "
+    "action.planned action.targeted action.started action.finished".split()
+)
+
+
+def place_in(folder: Path, empty: Path) -> demo.Place:
+    """A copy of an empty ledger, with keys of its own."""
+    data = folder / "data"
+    data.mkdir(parents=True)
+    database = data / "ledger.db"
+    shutil.copy(empty, database)
+    master = masters.fitting(database, data, None)
+    return demo.Place(database, folder / "checkpoints", master, Policy(), KeyPolicy.rotating("EdDSA", 90 * 86_400))
+
+
+def fill(place: demo.Place, end: int, size: Size = SIZE) -> demo.Filled:
+    return asyncio.run(demo.fill(place, size, end, lambda _hours: None, Hasher(**CHEAP)))
+
+
+class Told:
+    """A filled ledger and when its story ended."""
+
+    def __init__(self, folder: Path, empty: Path) -> None:
+        self.place = place_in(folder, empty)
+        self.end = time.time_ns() // 1000
+        self.filled = fill(self.place, self.end)
+        self.events = events_of(self.place.database)
+
+    def of(self, name: str) -> list[Event]:
+        return [event for event in self.events if event.name == name]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Told:
+    """One for all tests here; none of them writes to it."""
+    return Told(tmp_path_factory.mktemp("demo"), empty_database)
+
+
+@pytest.fixture
+async def serving(told: Told, tmp_path: Path, make_settings: MakeSettings) -> AsyncIterator[app.Service]:
+    """The service on a copy of it."""
+    copy = tmp_path / "copy"
+    shutil.copytree(told.place.checkpoints.parent, copy)
+    settings = make_settings(data_dir=copy / "data", checkpoint_dir=copy / "checkpoints", admin_password=None)
+    async with running(settings) as started:
+        yield started
+
+
+def test_it_is_a_ledger_like_any_other(told: Told) -> None:
+    check(told.place.database, told.place.checkpoints, [told.filled.password])
+    assert told.filled.events == len(told.events)
+
+
+def test_it_has_something_of_everything(told: Told) -> None:
+    assert set() == EXPECTED - {event.name for event in told.events}
+
+
+def test_the_last_theft_is_of_this_hour_and_nobody_has_seen_to_it(told: Told) -> None:
+    theft = told.of("token.reuse_detected")[-1]
+    assert abs(told.end - RECENT_THEFT - theft.at) < MINUTE
+    assert [] == [event for event in told.of("action.started") if event.at > theft.at]
+    assert [event for event in told.of("token.refused") if event.stream == theft.stream and event.at > theft.at]
+
+
+def test_thefts_are_of_both_kinds_and_from_far_away(told: Told) -> None:
+    kinds = Counter(b'"kind":"one_behind"' in event.body for event in told.of("token.reuse_detected"))
+    assert {True, False} == set(kinds)
+    assert all(event.client in {"web", "ios", "android"} for event in told.of("token.reuse_detected"))
+
+
+def test_every_theft_ended_its_session(told: Told) -> None:
+    stolen = {event.stream for event in told.of("token.reuse_detected")}
+    assert {"reuse"} == {family_rows(told.place.database)[stream].ended_reason for stream in stolen}
+
+
+def test_it_goes_on_until_now_and_not_beyond(told: Told) -> None:
+    assert told.end - SIZE.days * DAY <= told.events[0].at < told.end - SIZE.days * DAY + MINUTE
+    assert told.end - HOUR < told.events[-1].at <= told.end
+
+
+def test_each_command_has_a_time_of_its_own(told: Told) -> None:
+    rotations = told.of("token.rotated")
+    assert len({event.at for event in rotations}) > 0.99 * len(rotations)
+
+
+def test_staff_ended_the_sessions_of_a_raid_as_one_action(told: Told) -> None:
+    [planned] = told.of("action.planned")
+    ended = [event for event in told.of("family.revoked") if event.action == planned.stream]
+    assert len(ended) > 4
+    assert {event.actor for event in ended} == {planned.actor}
+
+
+def test_nobody_has_an_address_that_could_be_somebodys(told: Told) -> None:
+    with closing(sqlite3.connect(told.place.database)) as connection:
+        packed = connection.execute("SELECT DISTINCT ip FROM event_private WHERE ip IS NOT NULL").fetchall()
+    assert len(packed) > 50
+    assert [] == [address for (ip,) in packed if (address := ipaddress.ip_address(ip)).is_global]
+
+
+def test_a_thief_never_has_the_device_of_the_owner() -> None:
+    owners = {*demo_world.BROWSERS, *(phone.agent for phone in demo_world.PHONES)}
+    devices = {Presence(agent=agent).device for agent in owners}
+    assert set() == devices & {Presence(agent=agent).device for agent in demo_world.STRANGERS}
+
+
+async def test_sessions_of_the_demonstration_can_be_used(serving: app.Service) -> None:
+    reader = FamilyReader(serving.engine)
+    living = [one for one in family_rows(serving.database).values() if one.status == LIVING and one.client == "web"]
+    verdicts = [await self_test(reader, one, serving.defaults) for one in living[:20]]
+    assert {Verdict.ROTATED} == set(verdicts)
+
+
+@pytest.mark.parametrize("name", ["admin", "rosa", "viktor", ""])
+async def test_everybody_signs_in_with_the_password_that_was_shown(serving: app.Service, told: Told, name: str) -> None:
+    async with visiting(serving) as http:
+        assert "access_token" in await sign_in(http, name or told.filled.somebody, told.filled.password)
+
+
+def test_the_same_seed_and_end_give_the_same_story(tmp_path: Path, empty_database: Path) -> None:
+    end, size = time.time_ns() // 1000, Size(families=50, days=7, seed=1)
+    stories = []
+    for name in ("one", "two"):
+        place = place_in(tmp_path / name, empty_database)
+        fill(place, end, size)
+        stories.append([(event.at, event.stream, event.version, event.name) for event in events_of(place.database)])
+    assert stories[0] == stories[1]
+
+
+def test_a_ledger_with_a_past_is_refused(told: Told) -> None:
+    with pytest.raises(StartError, match=f"holds {told.filled.events} events"):
+        fill(told.place, told.end)
+    assert told.filled.events == len(events_of(told.place.database))
+
+
+def test_a_folder_with_the_checkpoint_of_another_ledger_is_refused(
+    told: Told, tmp_path: Path, empty_database: Path
+) -> None:
+    other = place_in(tmp_path / "other", empty_database)._replace(checkpoints=told.place.checkpoints)
+    with pytest.raises(StartError, match="checkpoint of another ledger"):
+        fill(other, told.end)
+    assert [] == events_of(other.database)
+
+
+def test_the_command_fills_and_then_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEDGER_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("LEDGER_CHECKPOINT_DIR", str(tmp_path / "checkpoints"))
+    arguments = ["demo", "--families", "50", "--days", "7"]
+
+    first = CliRunner().invoke(cli.main, arguments)
+    second = CliRunner().invoke(cli.main, arguments)
+    proof = CliRunner().invoke(cli.main, ["verify"])
+
+    assert (0, 2, 0) == (first.exit_code, second.exit_code, proof.exit_code), first.output
+    assert "for looking only" in first.output
+    assert "goes into an empty one only" in second.output
+    with sqlite.sync_read_engine(tmp_path / "data" / "ledger.db").connect() as connection:
+        assert heads.size(connection) > 500
