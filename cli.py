@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
-from core import checks, desk, faults, journal, line, masters
+from core import checks, demo, desk, faults, journal, line, masters
+from core.demo_cast import Size
 from core.desk import ACTOR, Desk
 from core.key import Verdict as KeyVerdict
 from core.keys import KeyPolicy, Keys, KeyUnavailable
+from core.policy import Policy
 from core.reason import STAFF_REASONS, TICKET
 from core.start import StartError
 from core.subject import Outcome
@@ -395,6 +397,42 @@ def events(*, follow: bool, as_json: bool, limit: int, family_id: str) -> None:
 
     with suppress(KeyboardInterrupt):
         at_desk(told)
+
+
+@main.command("demo", epilog="Example: session-ledger demo && session-ledger serve")
+@click.option("--families", default=2_000, show_default=True, type=click.IntRange(50, 1_000_000), help="Sessions.")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(7, 365), help="How long it went on.")
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Another one is another story.")
+def demo_(families: int, days: int, seed: int) -> None:
+    """Fill an empty ledger with weeks of invented life, thefts included.
+
+    For looking only: all accounts in it, staff too, have one password, which is shown at the end. About ten events for
+    each session.
+    """
+    settings = load()
+    database, folder = settings.database_file, settings.checkpoint_dir
+    checks.writable(settings.data_dir, "LEDGER_DATA_DIR")
+    checks.writable(folder, "LEDGER_CHECKPOINT_DIR")
+    migrate.bring_up(database)
+    with checks.sole_service(database), _bar("living", days * 24) as done:
+        demo.demand_empty(database, folder)
+        master = masters.fitting(database, settings.data_dir, _master_text(settings))
+        key_policy = KeyPolicy.rotating(settings.signing_algorithm, settings.key_rotation)
+        place = demo.Place(database, folder, master, _policy(settings), key_policy)
+        filled = asyncio.run(demo.fill(place, Size(families, days, seed), time.time_ns() // 1000, done))
+    click.echo(f"{filled.events:,} events of {filled.people:,} people in {days} days; {filled.living:,} sessions live.")
+    click.echo("Sign in to the dashboard as admin, rosa (responder) or viktor (viewer), to applications as")
+    click.echo(f"{filled.somebody}. The password of all of them is {filled.password}")
+    click.echo("Use this ledger for looking only.")
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        access_ttl=settings.access_ttl,
+        idle_ttl=settings.refresh_idle_ttl,
+        absolute_ttl=settings.refresh_absolute_ttl,
+        leeway=settings.retry_leeway,
+    )
 
 
 if __name__ == "__main__":
