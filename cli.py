@@ -4,7 +4,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 import click
@@ -41,6 +41,7 @@ SENTENCES = (
 )
 """Their text is a sentence for people already."""
 PAGE = 500
+MAX_LINE = 4096
 T = TypeVar("T")
 
 
@@ -116,7 +117,10 @@ def migrate_() -> None:
     """
     settings = load()
     database = settings.database_file
-    done = migrate.bring_up(database)
+    # A service of the old schema would write into the new one: then it must be stopped first.
+    alone = checks.sole_service(database) if migrate.is_behind(database) else nullcontext()
+    with alone:
+        done = migrate.bring_up(database)
     if done.copy is not None:
         click.echo(f"Kept the database as it was in {done.copy}.")
     if done.before == done.after:
@@ -132,7 +136,10 @@ def verify(*, no_checkpoint: bool) -> None:
     settings = load()
     database = settings.database_file
     checks.ledger_file(database)
-    signed = None if no_checkpoint else _last_signed(settings)
+    try:
+        signed = None if no_checkpoint else _last_signed(settings)
+    except Contradiction as error:
+        raise Failed(str(error)) from None
     with sqlite.sync_read_engine(database).connect() as connection, _bar("verifying", heads.size(connection)) as done:
         connection.rollback()
         found = verified(connection, signed, done)
@@ -171,7 +178,10 @@ def _bar(label: str, length: int) -> Iterator[Callable[[int], None]]:
 
 @main.command(epilog="Example: session-ledger rebuild")
 def rebuild() -> None:
-    """Fold all events again and put the result in the place of the stored state, in one transaction."""
+    """Fold all events again into the stored state.
+
+    What is stored changes in one transaction, and what was not as the events say is named.
+    """
     database = load().database_file
     checks.ledger_file(database)
     with sqlite.sync_read_engine(database).connect() as connection, _bar("rebuilding", heads.size(connection)) as done:
@@ -228,7 +238,7 @@ def user_password(name: str, *, password_stdin: bool) -> None:
 @click.argument("name")
 @click.option("--reason", type=click.Choice(sorted(STAFF_REASONS)), default="maintenance", show_default=True)
 def user_disable(name: str, reason: str) -> None:
-    """Let nobody sign in as NAME; all its sessions end in the same commit."""
+    """Disable an account; all its sessions end."""
     _about_user(name, lambda at, owner: at.subjects.disable(owner, reason, ACTOR))
     click.echo(f"{name} is disabled; all sessions of {name} have ended.")
 
@@ -245,7 +255,10 @@ def user_enable(name: str) -> None:
 @click.argument("name")
 @click.argument("roles", nargs=-1, type=click.Choice(["none", *sorted(STAFF_ROLES)]))
 def user_roles(name: str, roles: tuple[str, ...]) -> None:
-    """Show the roles of NAME, or replace them; `none` takes all away."""
+    """Show or replace an account's roles.
+
+    `none` takes all away.
+    """
     if not roles:
         click.echo(at_desk(lambda at: _owner(at, name)).roles or "none")
         return
@@ -286,7 +299,10 @@ async def _owner(at: Desk, name: str) -> Subject:
 def _password(*, stdin: bool) -> str:
     """From a terminal without echo, or the first line of standard input; never from an argument, which others see."""
     if stdin:
-        return sys.stdin.readline().rstrip("\r\n")
+        try:
+            return sys.stdin.buffer.readline(MAX_LINE).decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            raise Refused("The password on standard input is not UTF-8.") from None
     if not sys.stdin.isatty():
         raise Refused("There is no terminal to ask for the password: use --password-stdin.")
     asked: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
@@ -299,7 +315,11 @@ def _password(*, stdin: bool) -> str:
 @click.option("--note", default="", help="For people; can be deleted with the account.")
 @click.option("--ticket", default="", help="Number of the incident.")
 def revoke(family_id: str, reason: str, note: str, ticket: str) -> None:
-    """End one session: nothing of it is accepted any more, by any process, from now on."""
+    """End one session, at once and for good.
+
+    When this returns, no process accepts anything of it. A resource server that only checks access tokens by itself
+    learns of it when they expire.
+    """
     stream = _family(family_id)
     if ticket and not TICKET.fullmatch(ticket):
         raise Refused("A ticket has 1 to 32 letters, digits, dots, hyphens and underscores.")
@@ -385,7 +405,10 @@ def _set_client(name: str, *, enabled: bool) -> None:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(0, 100_000), help="How many of the newest.")
 @click.option("--family", "family_id", default="", help="Only those of one family.")
 def events(*, follow: bool, as_json: bool, limit: int, family_id: str) -> None:
-    """The newest events, oldest first: position, time, what, whose, by whom, from where."""
+    """Show the newest events, oldest first.
+
+    A row says position, time, what happened, whose it is, by whom and from where.
+    """
     stream = _family(family_id) if family_id else None
 
     async def told(at: Desk) -> None:
@@ -436,4 +459,4 @@ def _policy(settings: Settings) -> Policy:
 
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="session-ledger")

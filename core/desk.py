@@ -79,24 +79,29 @@ class Desk:
 
     async def events(self, stream: bytes | None, limit: int, *, follow: bool) -> AsyncIterator[list[Event]]:
         """The newest events, oldest first, of all streams or of one; with `follow`, for ever, as they are committed."""
-        if stream is None:
-            found = (await self.history.before(None, limit))[::-1] if limit else []
-            place = found[-1].position if found else (await self.history.head()).size - 1
-        else:
-            found = await self.history.tail_of_stream(stream, max(1, limit))
-            place = found[-1].version if found else 0
-        yield found[-limit:] if limit else []
-        while follow:
-            more = (
-                await self.history.after(place, PAGE)
-                if stream is None
-                else await self.history.of_stream(stream, place, PAGE)
-            )
-            if more:
-                place = more[-1].position if stream is None else more[-1].version
-                yield more
+        end = await self._end(stream)
+        place = max(end - limit, -1 if stream is None else 0)
+        while True:
+            found = await self._after(stream, place)
+            if found:
+                place = found[-1].position if stream is None else found[-1].version
+                yield found
+            elif not follow:
+                return
             else:
                 await asyncio.sleep(FOLLOW_SECONDS)
+
+    async def _end(self, stream: bytes | None) -> int:
+        """The last position of the log, -1 if it is empty; or the last version of a stream, 0 if there is none."""
+        if stream is None:
+            return (await self.history.head()).size - 1
+        last = await self.history.tail_of_stream(stream, 1)
+        return last[0].version if last else 0
+
+    async def _after(self, stream: bytes | None, place: int) -> list[Event]:
+        if stream is None:
+            return await self.history.after(place, PAGE)
+        return await self.history.of_stream(stream, place, PAGE)
 
     async def names(self, events: Iterable[Event]) -> dict[str, str]:
         """Login names of the subjects of these events, by `sub_…`."""

@@ -57,6 +57,14 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
+def is_behind(database: Path) -> bool:
+    """Whether there is a ledger in the file whose schema is not today's."""
+    if not database.is_file() or not database.stat().st_size:
+        return False
+    with sqlite.sync_read_engine(database).connect() as connection:
+        return current(connection) not in {None, newest()}
+
+
 def bring_up(database: Path) -> Upgrade:
     """Create the SQLite file, or bring its schema up after copying it aside; where it is today's, nothing happens.
 

@@ -4,12 +4,14 @@ import asyncio
 import base64
 import json
 import re
+import shutil
 import signal
 import sqlite3
 import time
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -29,12 +31,23 @@ def place(tmp_path: Path, database: Path) -> Place:
     return Place(tmp_path, LEDGER_MASTER_KEY=MASTER_KEY)
 
 
-@pytest.fixture
-def served(place: Place) -> Place:
-    """A ledger that was served once, and is not now."""
-    with place.serving():
+@pytest.fixture(scope="session")
+def served_once(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    """A ledger that was served once; copied, never used itself."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "data").mkdir()
+    shutil.copy(empty_database, folder / "data")
+    with Place(folder, LEDGER_MASTER_KEY=MASTER_KEY).serving():
         pass
-    return place
+    return folder
+
+
+@pytest.fixture
+def served(tmp_path: Path, served_once: Path) -> Place:
+    """A ledger that was served once, and is not now."""
+    for name in ("data", "checkpoints"):
+        shutil.copytree(served_once / name, tmp_path / name)
+    return Place(tmp_path, LEDGER_MASTER_KEY=MASTER_KEY)
 
 
 @asynccontextmanager
@@ -255,6 +268,20 @@ def test_rebuild_puts_right_what_was_changed(served: Place) -> None:
     assert "0 of the stored rows" in served.done("rebuild")
 
 
+def test_a_checkpoint_that_was_touched_is_a_finding(served: Place) -> None:
+    note = served.folder / "checkpoints" / "checkpoint"
+    lines = note.read_text().splitlines(keepends=True)
+    note.write_text("".join([lines[0], "3\n", *lines[2:]]))
+    ended = served.run("verify")
+    assert (1, "") == (ended.status, ended.out)
+    assert "checkpoint is damaged" in ended.err
+
+
+def test_verify_accepts_a_checkpoint_under_an_older_master_key(served: Place) -> None:
+    both = "2:" + sha256(b"a newer key").hexdigest() + "," + MASTER_KEY
+    assert "continues the checkpoint" in Place(served.folder, LEDGER_MASTER_KEY=both).done("verify")
+
+
 def test_migrate_makes_a_folder_and_a_file_that_only_the_owner_reads(tmp_path: Path) -> None:
     place = Place(tmp_path)
     assert "now has the schema" in place.done("migrate")
@@ -269,7 +296,7 @@ def test_every_command_explains_itself_with_an_example(place: Place) -> None:
     listed = [(*name, one) for name, text in commands.items() for one in names_in(text)]
     silent = [" ".join(one) for one in listed if one not in asked and not EXAMPLE.search(help_of(place, one))]
     assert [] == silent
-    assert len(listed) > 20
+    assert len(listed) >= 20
 
 
 def help_of(place: Place, name: tuple[str, ...]) -> str:

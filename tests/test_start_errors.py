@@ -8,10 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from core import checks
+from core import checks, faults
 from core.start import StartError
-from events import migrate
+from events import migrate, sqlite
 from tests.conftest import PASSWORD
 from tests.processes import MASTER_KEY, Ended, Place
 
@@ -174,3 +176,46 @@ def test_a_ledger_behind_its_checkpoint_is_not_served(place: Place) -> None:
 def test_a_folder_without_permission_is_one_sentence(place: Place) -> None:
     place.data.chmod(0o500)
     is_refused(place.run("serve"), "LEDGER_DATA_DIR", "permission")
+
+
+def test_faults_of_the_machine_are_sentences(tmp_path: Path) -> None:
+    """Real ones: a full database, one that another connection has locked, a read-only one, and the system's own."""
+    engine = create_engine(f"sqlite:///{tmp_path / 'full.db'}", connect_args={"timeout": 0})
+    with engine.connect() as connection, engine.connect() as other:
+        connection.exec_driver_sql("CREATE TABLE some (thing)")
+        connection.exec_driver_sql("PRAGMA max_page_count = 2")
+        assert "disk is full" in told(connection, "INSERT INTO some VALUES (zeroblob(100000))")
+        connection.rollback()
+        other.exec_driver_sql("BEGIN EXCLUSIVE")
+        assert "locked" in told(connection, "INSERT INTO some VALUES (1)")
+        other.rollback()
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+        assert "cannot be written" in told(connection, "INSERT INTO some VALUES (1)")
+        assert "lacks a table" in told(connection, "SELECT secret FROM other_things")
+    with (
+        sqlite.file_lock(tmp_path / "lock"),
+        pytest.raises(sqlite.Locked) as held,
+        sqlite.file_lock(tmp_path / "lock", 0),
+    ):
+        pass
+    assert "Another process" in faults.sentence(held.value)
+    with pytest.raises(FileNotFoundError) as missing:
+        (tmp_path / "no" / "file").read_text()
+    assert f"{tmp_path}/no/file cannot be used: no such file or directory." == faults.sentence(missing.value)
+
+
+def told(connection: Connection, statement: str) -> str:
+    with pytest.raises(SQLAlchemyError) as caught:
+        connection.exec_driver_sql(statement)
+    sentence = faults.sentence(caught.value)
+    assert "secret" not in sentence
+    return sentence
+
+
+def test_an_old_schema_is_not_changed_under_a_running_service(place: Place) -> None:
+    with place.serving(), closing(sqlite3.connect(place.database)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0000'")
+        connection.commit()
+        is_refused(place.run("migrate"), "Another session-ledger", "stop")
+        connection.execute("UPDATE alembic_version SET version_num = ?", (migrate.newest(),))
+        connection.commit()
