@@ -21,4 +21,4 @@ def insert_all(connection: Connection, statement: Insert, rows: Iterable[Mapping
 def _prepared(statement: Insert, dialect: Dialect) -> tuple[str, Callable[[Any], Any]]:
     """The statement's text, and what takes its parameters out of a row, in their order."""
     compiled = statement.compile(dialect=dialect)
-    return compiled.string, itemgetter(*compiled.positiontup)  # type: ignore[attr-defined]
+    return compiled.string, itemgetter(*compiled.positiontup or ())

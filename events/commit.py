@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from events import action, bulk, catalogue, fact, ids, merkle, private, projections, schema, subject
 from events.action import Action
 from events.client import Client
-from events.decision import Change, Decision, Moment, Need, Origin, State, States, Streams, Submission
+from events.decision import Change, Decision, Moment, Origin, State, States, Streams, Submission
 from events.family import Family
 from events.key import Key
 from events.log import Log
@@ -97,7 +97,7 @@ def write(
     now = moment(head)
     states = States()
     rows = _Rows(head)
-    _read_for_all(connection, states, batch, now)
+    _read(connection, states, _union(one.streams for one in batch))
     verdicts = [_decide(connection, states, one, arrival(now, one, monotonic), rows) for one in batch]
     trace("decided")
     rows.insert(connection, trace)
@@ -109,21 +109,7 @@ def write(
 
 def _arrival(now: Moment, one: Submission, monotonic: float) -> Moment:
     waited = max(0, int((monotonic - one.arrived) * 1_000_000))
-    return now._replace(arrived=now.now - waited)
-
-
-def _read_for_all(connection: Connection, states: States, batch: Sequence[Submission], now: Moment) -> None:
-    """Read what the commands name, and what they ask for next, in one SELECT each for the whole batch."""
-    _read(connection, states, _union(one.streams for one in batch))
-    asked: list[Streams] = []
-    for one in batch:
-        try:
-            answer = one.decide(states, now)
-        except Exception:  # noqa: BLE001, S112 - it is asked again in its turn and fails there, alone
-            continue
-        if isinstance(answer, Need):
-            asked.append(answer.streams)
-    _read(connection, states, _union(asked))
+    return Moment(now.now, now.wall, now.now - waited, now.ready)
 
 
 def _union(wishes: Iterable[Streams]) -> Streams:
@@ -134,8 +120,9 @@ def _read(connection: Connection, states: States, streams: Streams) -> None:
     lacking = states.lacking(streams)
     if lacking is None:
         return
+    if lacking.families:
+        _read_families(connection, states, lacking.families)
     kinds: tuple[tuple[type[Any], frozenset[bytes]], ...] = (
-        (Family, lacking.families),
         (Subject, lacking.subjects),
         (Client, lacking.clients),
         (Key, lacking.keys),
@@ -143,13 +130,21 @@ def _read(connection: Connection, states: States, streams: Streams) -> None:
         (Action, lacking.actions),
     )
     for kind, wanted in kinds:
-        if wanted:
+        if wanted := wanted.difference(states.by_stream):
             states.by_stream.update(dict.fromkeys(wanted))
             states.by_stream.update((state.id, state) for state in projections.load(connection, kind, wanted))
     if lacking.living_of:
         _read_living(connection, states, lacking.living_of)
     if lacking.names:
         _read_names(connection, states, lacking.names)
+
+
+def _read_families(connection: Connection, states: States, families: frozenset[bytes]) -> None:
+    """Whose they are comes with them; a subject that changed earlier in this batch is newer than its row."""
+    states.by_stream.update(dict.fromkeys(families))
+    for family, owner in projections.load_held(connection, families):
+        states.by_stream[family.id] = family
+        states.by_stream.setdefault(family.subject, owner)
 
 
 def _read_living(connection: Connection, states: States, subjects: frozenset[bytes]) -> None:

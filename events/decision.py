@@ -1,6 +1,6 @@
 """What a rule is given and what it answers. Pure values; the ledger carries them, core makes them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from events.action import Action
@@ -119,7 +119,8 @@ class States:
 
     def lacking(self, streams: Streams) -> Streams | None:
         """Those of the streams that were not read yet, or None."""
-        lacking = Streams(*[w.difference(k) if w else w for w, k in zip(streams, self._known, strict=True)])
+        wanted: Iterable[tuple[frozenset[Any], dict[Any, Any]]] = zip(streams, self._known, strict=True)
+        lacking = Streams(*[streams.difference(known) if streams else streams for streams, known in wanted])
         return lacking if any(lacking) else None
 
 

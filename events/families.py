@@ -13,8 +13,6 @@ from events.family import LIVING, Family
 from events.log import STREAM, Log
 from events.subject import Subject
 
-_WIDTH = len(schema.families.columns)
-
 
 class Held(NamedTuple):
     """A family and whose it is."""
@@ -61,12 +59,10 @@ class FamilyReader:
             return [Family(*row) for row in await connection.execute(query)]
 
     async def _fetch_held(self, wanted: frozenset[bytes]) -> Mapping[bytes, Held]:
-        owners = schema.subjects
-        joined = schema.families.outerjoin(owners, schema.families.c.subject == owners.c.id)
-        query = select(schema.families, owners).select_from(joined).where(schema.families.c.id.in_(wanted))
+        query = projections.FAMILY_AND_OWNER.where(schema.families.c.id.in_(wanted))
         async with reads.snapshot(self._engine) as connection:
             rows = (await connection.execute(query)).all()
-        return {row[0]: _held(tuple(row)) for row in rows}
+        return {row[0]: Held(*projections.family_and_owner(row)) for row in rows}
 
 
 def _seen(connection: Connection, stream: bytes, client: bytes) -> States:
@@ -82,8 +78,3 @@ def _seen(connection: Connection, stream: bytes, client: bytes) -> States:
     states.by_stream.update(dict.fromkeys((stream, client, STREAM, *owners)))
     states.by_stream.update((one.id, one) for one in found)
     return states
-
-
-def _held(row: tuple[object, ...]) -> Held:
-    family, owner = row[:_WIDTH], row[_WIDTH:]
-    return Held(Family(*family), None if owner[0] is None else Subject(*owner))  # type: ignore[arg-type]

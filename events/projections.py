@@ -1,6 +1,6 @@
 """Projected state: one table for each noun, read by stream and saved whole, in the transaction of its events."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -45,6 +45,29 @@ def load(connection: Connection, state: type[S], streams: Iterable[bytes]) -> li
     return found
 
 
+FAMILY_AND_OWNER = select(schema.families, schema.subjects).select_from(
+    schema.families.outerjoin(schema.subjects, schema.families.c.subject == schema.subjects.c.id)
+)
+_HELD = FAMILY_AND_OWNER.where(schema.families.c.id.in_(bindparam("streams", expanding=True)))
+_WIDTH = len(schema.families.c)
+
+
+def family_and_owner(row: Sequence[Any]) -> tuple[Family, Subject | None]:
+    """A row of FAMILY_AND_OWNER."""
+    owner = row[_WIDTH:]
+    return Family(*row[:_WIDTH]), None if owner[0] is None else Subject(*owner)
+
+
+def load_held(connection: Connection, streams: Iterable[bytes]) -> list[tuple[Family, Subject | None]]:
+    """Those of the families that exist, each with its subject: rules nearly always ask for both."""
+    wanted = list(streams)
+    found: list[tuple[Family, Subject | None]] = []
+    for start in range(0, len(wanted), _ROWS_AT_ONCE):
+        rows = connection.execute(_HELD, {"streams": wanted[start : start + _ROWS_AT_ONCE]}).all()
+        found.extend(map(family_and_owner, rows))
+    return found
+
+
 def living_families(connection: Connection, subjects: Iterable[bytes]) -> list[Family]:
     """All living families of these subjects."""
     table = schema.families
@@ -71,12 +94,14 @@ _upserts: dict[tuple[Table, str], Insert] = {}
 
 
 def upsert(table: Table, dialect: str) -> Insert:
-    """INSERT … ON CONFLICT (id) DO UPDATE of all other columns. SQLAlchemy has no engine-neutral one."""
+    """INSERT … ON CONFLICT (id) DO UPDATE of all columns that can change. SQLAlchemy has no engine-neutral one."""
     statement = _upserts.get((table, dialect))
     if statement is None:
         insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
         bare = insert(table)
-        changed = {c.name: bare.excluded[c.name] for c in table.columns if not c.primary_key}
+        changed = {
+            c.name: bare.excluded[c.name] for c in table.columns if not c.primary_key and c.info != schema.SETTLED
+        }
         statement = bare.on_conflict_do_update(index_elements=[table.c.id], set_=changed)
         _upserts[table, dialect] = statement
     return statement

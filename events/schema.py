@@ -27,6 +27,9 @@ class Bytes(LargeBinary):
         return None
 
 
+SETTLED = {"settled": True}
+"""An indexed column that the first fact says for good: saving a state again leaves it alone, and its index with it."""
+
 events = Table(
     "events",
     metadata,
@@ -80,7 +83,7 @@ families = Table(
     Column("id", Bytes, primary_key=True),
     Column("version", Integer, nullable=False),
     Column("status", Text, nullable=False),
-    Column("subject", Bytes, nullable=False),
+    Column("subject", Bytes, nullable=False, info=SETTLED),
     Column("client", Text, nullable=False),
     Column("key", SmallInteger, nullable=False),
     Column("nonce", Text, nullable=False),
