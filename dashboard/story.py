@@ -53,6 +53,8 @@ class Reuse(NamedTuple):
     after: str
     """How long after it had been replaced, empty where that is not known."""
     where: str
+    elsewhere: bool
+    """Whether network or device were others than those of the last good use."""
     before: Event | None
     """The event that gave out the current token: the other one of the two who hold a copy."""
 
@@ -108,7 +110,8 @@ def reuse(rows: Iterable[Row], replaced: Event | None) -> Reuse | None:
         fact = row.event.fact
         if isinstance(fact, family.TokenReuseDetected):
             after = telling.span(row.event.at - replaced.at) if replaced else ""
-            return Reuse(row, fact.generation, fact.current, after, elsewhere(fact), given)
+            differs = bool(fact.network_tag or fact.device_tag)
+            return Reuse(row, fact.generation, fact.current, after, elsewhere(fact), differs, given)
         if isinstance(fact, _GIVES_TOKEN):
             given = row.event
     return None

@@ -266,7 +266,7 @@ async def revoke(page: Page, living: str) -> None:
 
 async def shot(page: Page, name: str) -> None:
     """One picture of what is seen without scrolling on a desk, and a long one on a phone."""
-    limit = 1700 if name.endswith("phone") else 1100 if name.startswith("family") else 850
+    limit = 1700 if name.endswith("phone") else 1220 if name.startswith("family") else 850
     height = min(limit, await page.evaluate("document.documentElement.scrollHeight"))
     width = page.viewport_size["width"] if page.viewport_size else 0
     area = {"x": 0, "y": 0, "width": width, "height": height}
