@@ -177,11 +177,12 @@ def positions(plan: Plan, window: Window, limit: int, *, newest: bool = True) ->
 
 
 def _part(arm: Arm, window: Window, rest: tuple[ColumnElement[bool], ...], limit: int, *, newest: bool) -> Select[int]:
-    position = arm.table.c.position
-    query = select(position).where(*_along(arm), position >= window.low, position < window.high)
+    # what is not in the log's order is sorted; the planner would rather go through the whole log in its order
+    position = arm.table.c.position if arm.ordered else unindexed(arm.table.c.position)
+    query = select(arm.table.c.position).where(*_along(arm), position >= window.low, position < window.high)
     if rest and arm.table is PRIVATE:
         # in a sub-select, so that the index on addresses stays the outer one
-        query = query.where(exists().where(EVENTS.c.position == position, *rest).correlate(PRIVATE))
+        query = query.where(exists().where(EVENTS.c.position == PRIVATE.c.position, *rest).correlate(PRIVATE))
     else:
         query = query.where(*rest)
     found = query.order_by(_towards(position, newest=newest)).limit(limit).subquery()

@@ -141,7 +141,7 @@ def parse(text: str, fields: FieldSet = EVENTS) -> Query | Mistake:
 
 
 def _whole(text: str, query: Query) -> Query | Mistake:
-    """Written out (`#7` is `position:7`) and with a bound in time, a query may be longer than typed; it must still fit."""
+    """Written out (`#7` is `position:7`) and with a bound in time, a query may be longer than typed; it must fit."""
     most = query if "at" not in query.fields.by_name or query.term("at") else query.only("at", DEFAULT_WINDOW)
     if len(most.text()) > MAX_LENGTH or len(most.terms) > MAX_TERMS:
         return Mistake(

@@ -1,6 +1,7 @@
 """Numbers about what a plan finds: how many, when, and with which values. All of them stop counting somewhere."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -13,7 +14,7 @@ from events.positions import positions_at
 
 COUNT_CAP: Final = 1_000
 FACET_CAP: Final = 1_000
-HISTOGRAM_CAP: Final = 10_000
+HISTOGRAM_CAP: Final = 5_000
 
 
 class Count(NamedTuple):
@@ -47,7 +48,7 @@ class Facets(NamedTuple):
 async def count(connection: AsyncConnection, plan: Plan, window: Window) -> Count:
     """Matches in a window."""
     if plan.plain:
-        number = sum(max(0, min(w.high, window.high) - max(w.low, window.low)) for w in plan.windows)
+        number = _within(plan.windows, *window)
     else:
         few = _newest(plan, window, COUNT_CAP)
         number = (await connection.execute(select(func.count()).select_from(few))).scalar_one()
@@ -64,43 +65,37 @@ async def facets(connection: AsyncConnection, plan: Plan, size: int) -> Facets:
 
 
 async def histogram(connection: AsyncConnection, plan: Plan, size: int, now: int, bars: int) -> Histogram:
-    """Matches by time, from where the query or the newest matches begin until where it ends, or now."""
-    if plan.plain:
-        return await _of_windows(connection, plan, size, now, bars)
-    newest = _newest(plan, Window(0, size), HISTOGRAM_CAP)
-    ends = select(func.min(newest.c.position), func.max(newest.c.position), func.count()).select_from(newest)
-    first, last, number = (await connection.execute(ends)).one()
-    if number == 0:
-        return Histogram([], [], capped=False)
-    edges = await _edges(connection, plan, (first, last, number > HISTOGRAM_CAP), now, bars)
-    width = edges[1] - edges[0]
-    bar = (EVENTS.c.at - edges[0]) // width
-    query = select(bar, func.count()).where(EVENTS.c.position.in_(select(newest.c.position))).group_by(bar)
-    found = {row[0]: row[1] for row in await connection.execute(query)}
-    return Histogram(edges, [found.get(number, 0) for number in range(bars)], number > HISTOGRAM_CAP)
+    """Matches by time, from where the query or the newest matches begin until where it ends, or now.
 
-
-async def _of_windows(connection: AsyncConnection, plan: Plan, size: int, now: int, bars: int) -> Histogram:
-    """Where everything is wanted, positions say how many without reading a row."""
-    if not plan.windows:
+    Only positions are read, most of them from the index alone: where the bars begin is found by bisection.
+    """
+    found: Sequence[int] = ()
+    if not plan.plain:
+        newest = positions(plan, Window(0, size), HISTOGRAM_CAP + 1)
+        found = (await connection.execute(newest)).scalars().all()[::-1]
+    elif plan.windows:
+        found = (plan.windows[0].low, plan.windows[-1].high - 1)
+    if not found:
         return Histogram([], [], capped=False)
-    edges = await _edges(connection, plan, (plan.windows[0].low, plan.windows[-1].high - 1, False), now, bars)
+    capped = len(found) > HISTOGRAM_CAP
+    edges = await _edges(connection, plan, found, now, bars)
     places = await positions_at(connection, edges, size)
     counts = [
-        sum(max(0, min(window.high, high) - max(window.low, low)) for window in plan.windows)
+        _within(plan.windows, low, high) if plan.plain else bisect_left(found, high) - bisect_left(found, low)
         for low, high in pairwise(places)
     ]
-    return Histogram(edges, counts, capped=False)
+    return Histogram(edges, counts, capped)
 
 
-async def _edges(
-    connection: AsyncConnection, plan: Plan, found: tuple[int, int, bool], now: int, bars: int
-) -> list[int]:
-    first, last, capped = found
+def _within(windows: Iterable[Window], low: int, high: int) -> int:
+    return sum(max(0, min(window.high, high) - max(window.low, low)) for window in windows)
+
+
+async def _edges(connection: AsyncConnection, plan: Plan, found: Sequence[int], now: int, bars: int) -> list[int]:
     at = EVENTS.c.at
-    ends = select(at).where(EVENTS.c.position.in_((first, last))).order_by(EVENTS.c.position)
-    times = list((await connection.execute(ends)).scalars())
-    begin = times[0] if capped or plan.span[0] is None else plan.span[0]
+    ends = select(at).where(EVENTS.c.position.in_((found[0], found[-1]))).order_by(EVENTS.c.position)
+    times = (await connection.execute(ends)).scalars().all()
+    begin = times[0] if len(found) > HISTOGRAM_CAP or plan.span[0] is None else plan.span[0]
     end = max(times[-1] + 1, now if plan.span[1] is None else min(plan.span[1], now))
     width = max(1, -(-(end - begin) // bars))
     return [begin + width * number for number in range(bars + 1)]
