@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, and_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import catalogue, private, reads, schema
@@ -71,6 +71,19 @@ class HistoryReader:
         rotations = selected().where(_E.stream == stream, _E.type == TokenRotated.CODE).order_by(_E.version)
         found = await self._read(rotations.offset(generation - 2).limit(1))
         return found[0] if found else None
+
+    async def positions_of_request(self, request: bytes) -> list[int]:
+        """Where the events of one request of ours stand, in order."""
+        return await self._positions(_E.request == request)
+
+    async def positions_of_jti(self, jti: bytes) -> list[int]:
+        """Where the issuance of one access token stands; at most one."""
+        return await self._positions(_E.jti == jti)
+
+    async def _positions(self, where: ColumnElement[bool]) -> list[int]:
+        query = select(_E.position).where(where).order_by(_E.position).limit(100)
+        async with reads.snapshot(self._engine) as connection:
+            return [row.position for row in await connection.execute(query)]
 
     async def _read(self, query: Select[Any]) -> list[Event]:
         async with reads.snapshot(self._engine) as connection:
