@@ -1,6 +1,7 @@
 """What runs beside the requests: a table of name, period and use case. Each job may die at any point and run again."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
@@ -93,9 +94,10 @@ class Count:
     def __init__(self, reader: FamilyReader) -> None:
         self._reader = reader
         self._not_before = 0.0
-        self.living = 0
+        self.living = math.nan
+        """Not a number until it was counted."""
 
-    async def run(self) -> int:
+    async def run(self) -> float:
         """Count again, unless the last count was long and not long ago."""
         began = time.monotonic()
         if began >= self._not_before:

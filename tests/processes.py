@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import pty
+import select
 import signal
 import socket
 import sys
@@ -29,12 +31,46 @@ class Ended(NamedTuple):
     err: str
 
 
+class Terminal:
+    """A terminal of its own for one process, and what it shows."""
+
+    def __init__(self) -> None:
+        self.descriptor, self._theirs = pty.openpty()
+        self.name = Path(os.ttyname(self._theirs))
+        self.shown = ""
+
+    def shows(self, words: str) -> str:
+        """Wait until it shows these words; gives all that it showed."""
+        deadline = time.monotonic() + PATIENCE
+        while words not in self.shown:
+            assert time.monotonic() < deadline, self.shown
+            if select.select([self.descriptor], [], [], 0.1)[0]:
+                self.shown += os.read(self.descriptor, 4096).decode()
+        return self.shown
+
+    def types(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+        os.close(self._theirs)
+
+
 class Child:
     """One process; its output goes to files in `folder`."""
 
-    def __init__(self, folder: Path, arguments: tuple[str, ...], settings: Mapping[str, str], typed: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        arguments: tuple[str, ...],
+        settings: Mapping[str, str],
+        typed: str = "",
+        terminal: Terminal | None = None,
+    ) -> None:
         self.files = [folder / f"{time.monotonic_ns()}.{name}" for name in ("in", "out", "err")]
         self.files[0].write_text(typed)
+        if terminal is not None:
+            self.files = [terminal.name] * 3
         self.process = FORKING.Process(target=_run, args=(arguments, dict(settings), folder, self.files))
         self.process.start()
 
@@ -65,8 +101,9 @@ class Child:
 
 
 def _run(arguments: tuple[str, ...], settings: dict[str, str], folder: Path, files: list[Path]) -> None:
-    for number, (path, flags) in enumerate(zip(files, (os.O_RDONLY, os.O_WRONLY | os.O_CREAT) * 2, strict=False)):
-        os.dup2(os.open(path, flags if number < 2 else os.O_WRONLY | os.O_CREAT, 0o600), number)
+    os.setsid()  # a terminal that is opened now is the one that passwords are asked at
+    for number, path in enumerate(files):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), number)
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 - descriptors
     for name in [name for name in os.environ if name.startswith("LEDGER_")]:
         del os.environ[name]
@@ -89,12 +126,14 @@ class Place:
         given = {"LEDGER_PORT": str(self.port), "LEDGER_ADMIN_PASSWORD": PASSWORD, "LEDGER_RATE_LIMITS": "off"}
         self.settings = given | settings
 
-    def start(self, *arguments: str, typed: str = "", **settings: str | None) -> Child:
+    def start(
+        self, *arguments: str, typed: str = "", terminal: Terminal | None = None, **settings: str | None
+    ) -> Child:
         """Run a command; a setting that is None is left out."""
-        return Child(self.folder, arguments, self._given(settings), typed)
+        return Child(self.folder, arguments, self._given(settings), typed, terminal)
 
     def run(self, *arguments: str, typed: str = "", **settings: str | None) -> Ended:
-        return self.start(*arguments, typed=typed, **settings).ended()
+        return Child(self.folder, arguments, self._given(settings), typed).ended()
 
     def done(self, *arguments: str, typed: str = "", **settings: str | None) -> str:
         """Run a command that must succeed, and give what it printed."""

@@ -18,7 +18,7 @@ import pytest
 
 import settings
 from tests.conftest import PASSWORD
-from tests.processes import MASTER_KEY, Child, Place
+from tests.processes import MASTER_KEY, Child, Place, Terminal
 from tests.test_serve import Holder, holders
 
 ALICE = "copper-walnut-64-sundial"
@@ -219,6 +219,21 @@ def test_accounts_are_changed_without_a_service(served: Place) -> None:
     with served.serving():
         assert 401 == served.sign_in("alice", ALICE)
         assert 200 == served.sign_in("alice", "another-" + ALICE)
+
+
+def test_a_password_is_asked_twice_and_never_shown(served: Place) -> None:
+    terminal = Terminal()
+    asking = served.start("user", "add", "alice", terminal=terminal)
+    terminal.shows("Password: ")
+    terminal.types(ALICE + "\n")
+    terminal.shows("confirmation: ")
+    terminal.types(ALICE + "\n")
+    shown = terminal.shows("Created alice.")
+    asking.process.join()
+    terminal.close()
+    assert 0 == asking.process.exitcode
+    assert ALICE not in shown
+    assert "alice" in served.done("user", "list")
 
 
 def test_commands_that_wrap_nothing_need_no_master_key(served: Place) -> None:

@@ -3,9 +3,7 @@
 import asyncio
 import json
 import os
-import pty
 import re
-import select
 import signal
 import socket
 import sqlite3
@@ -22,7 +20,7 @@ import pytest
 from core import serving
 from core.metrics import Metrics
 from tests.conftest import PASSWORD
-from tests.processes import MASTER_KEY, PATIENCE, Place
+from tests.processes import MASTER_KEY, PATIENCE, Place, Terminal
 
 ROOT = Path(__file__).parent.parent
 CLIENTS = 8
@@ -183,28 +181,25 @@ def test_a_terminal_sees_the_first_password_once_and_ctrl_c_ends_the_service(tmp
     }
     command = [sys.executable, "-m", "cli"]
     subprocess.run([*command, "migrate"], cwd=tmp_path, env=environment, check=True, capture_output=True)
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [*command, "serve"], cwd=tmp_path, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, process_group=0
-    )
-    os.close(theirs)
-    shown = read_until(ours, "Stop with Ctrl-C.")
+    terminal = Terminal()
+    with terminal.name.open("r+b", buffering=0) as screen:
+        process = subprocess.Popen(
+            [*command, "serve"],
+            cwd=tmp_path,
+            env=environment,
+            stdin=screen,
+            stdout=screen,
+            stderr=screen,
+            process_group=0,
+        )
+    shown = terminal.shows("Stop with Ctrl-C.")
     found = re.search(r"password (\S{24}) ", shown)
     assert found, shown
     assert not (place.data / "admin-password").exists()
     assert 200 == place.sign_in("admin", found[1])
     os.killpg(process.pid, signal.SIGINT)
     assert 0 == process.wait(PATIENCE)
-    os.close(ours)
-
-
-def read_until(descriptor: int, words: str) -> str:
-    shown = b""
-    deadline = time.monotonic() + PATIENCE
-    while words.encode() not in shown and time.monotonic() < deadline:
-        if select.select([descriptor], [], [], 0.1)[0]:
-            shown += os.read(descriptor, 4096)
-    return shown.decode()
+    terminal.close()
 
 
 async def test_numbers_are_on_a_port_of_their_own_and_name_nobody(place: Place) -> None:
