@@ -131,6 +131,8 @@ class Tools:
     hasher: Hasher
     limits: Limits
     terms: Terms
+    now: Callable[[], int]
+    """The ledger's time, microseconds since the epoch: what limits of families are held against."""
     wall: Callable[[], float] = time.time
     signed_in: Callable[[str], None] = lambda _name: None
     """Told of each sign-in by its login name."""
@@ -210,7 +212,7 @@ class Families:
         """
         tools = self._tools
         states = await tools.families.seen(presented.family, client_stream(client))
-        now = int(tools.wall() * 1_000_000)
+        now = tools.now()
         waited = max(0, int((time.monotonic() - visit.arrived) * 1_000_000))
         rule = family.check(self._refresh(presented, client, carriage, visit))
         decision = rule(states, Moment(now, now, now - waited, 0))

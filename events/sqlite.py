@@ -187,6 +187,14 @@ class SqliteWriter:
         """
         return await asyncio.get_running_loop().run_in_executor(self._thread, self._maintain, work)
 
+    def now(self) -> int:
+        """Ledger time, microseconds since the epoch, for who only looks: what the next batch would be given."""
+        wall, last = int(self._clock.wall() * 1_000_000), self._last
+        if last is None:
+            return wall
+        given, then = last
+        return max(wall, given + int((self._clock.monotonic() - then) * 1_000_000))
+
     async def close(self) -> None:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=True)

@@ -24,11 +24,12 @@ class Process:
 
     def __init__(self, database: Path, clock: TestClock) -> None:
         self.database, self.clock = database, clock
-        self.ledger = Ledger(SqliteWriter(database, clock.clock))
+        self.writer = SqliteWriter(database, clock.clock)
+        self.ledger = Ledger(self.writer)
 
     async def restart(self) -> None:
         await self.ledger.close()
-        self.ledger = Ledger(SqliteWriter(self.database, self.clock.clock))
+        self.__init__(self.database, self.clock)  # type: ignore[misc]
 
     async def begin(self, policy: Policy = holders.DEFAULTS) -> Token:
         return await holders.begin(self.ledger, policy, self.clock.monotonic_now)
@@ -180,3 +181,17 @@ async def test_a_retry_after_a_commit_that_took_long_is_honest(database: Path, c
 
     assert [Verdict.ROTATED, Verdict.RETRIED, Verdict.REUSED] == [first.verdict, again.verdict, late.verdict]
     check(database)
+
+
+async def test_who_only_looks_sees_the_time_that_the_next_batch_gets(process: Process) -> None:
+    writer = process.writer
+    await process.begin()
+    seen = []
+    for step in (-HOUR, 0.0, 2 * HOUR, -DAY):
+        process.clock.step(step)
+        process.clock.pass_(1)
+        seen.append(writer.now())
+        await process.begin()
+        assert seen[-1] == times(process)[-1]
+
+    assert sorted(seen) == seen
