@@ -30,6 +30,9 @@ MAX_URL: Final = 2 * 1024
 BODY_SECONDS: Final = 10.0
 """How long a body may take to arrive."""
 
+SHARED: Final = "/auth/"
+"""What pages of allowed origins may read; the keys are for everybody, the rest for nobody but our own pages."""
+
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = _WITHOUT_BODY | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
 
@@ -49,6 +52,8 @@ class EdgeConfig:
     repeatable: frozenset[str] = frozenset()
     unavailable: tuple[type[Exception], ...] = ()
     page: Page | None = None
+    shares: Callable[[str], bool] = lambda _origin: False
+    """Whether pages of another origin may read what is under /auth: those of the same site that clients name."""
     observe: Observe = lambda *_: None
 
 
@@ -213,8 +218,18 @@ class _Exchange:
             defaults = self.edge.page_headers if _at_dashboard(self.passage.path) else self.edge.api_headers
             given += [default for default in defaults if default[0] not in present]
             given.append((b"x-request-id", self.passage.request_id.encode()))
-            message["headers"] = given
+            message["headers"] = given + self._sharing()
         await self.send_on(message)
+
+    def _sharing(self) -> list[tuple[bytes, bytes]]:
+        """On refusals, too: a page that cannot read a 503 would not know that it may try again."""
+        if not self.passage.path.startswith(SHARED):
+            return []
+        origin, varies = self.fields.get(b"origin", b"").decode("latin-1"), [(b"vary", b"Origin")]
+        if not origin or not self.edge.config.shares(origin):
+            return varies
+        asks = self.scope["method"] == "OPTIONS" and b"access-control-request-method" in self.fields
+        return varies + header.encoded(header.shared(origin, asks=asks))
 
     async def _refuse(self, refusal: Problem) -> None:
         self.noted["code"] = refusal.code

@@ -21,6 +21,8 @@ class Clients:
         self._ledger = ledger
         self._read = read
         self._known: dict[str, Client] = {}
+        self.origins: frozenset[str] = frozenset()
+        """Of all enabled clients' pages."""
 
     def get(self, name: str) -> Client | None:
         """The client of this name, disabled ones too."""
@@ -29,6 +31,8 @@ class Clients:
     async def refresh(self) -> None:
         """Read all clients, which are few. Run every few seconds."""
         self._known = {one.client: one for one in await self._read()}
+        enabled = (one for one in self._known.values() if one.enabled)
+        self.origins = frozenset(origin for one in enabled for origin in one.origins.split())
 
     async def ensure(self) -> None:
         """A new ledger has two clients, `web` and `dashboard`."""

@@ -40,6 +40,12 @@ PAGE: Final = API | {
 }
 HSTS: Final = {"strict-transport-security": "max-age=63072000; includeSubDomains"}
 
+_PREFLIGHT: Final = {
+    "access-control-allow-methods": "GET, POST, DELETE",
+    "access-control-allow-headers": "Authorization, Content-Type, X-CSRF-Token",
+    "access-control-max-age": "600",
+}
+
 
 def collected(headers: Headers) -> tuple[dict[bytes, bytes], Problem | None]:
     """The headers by name, lists joined with commas, and what is wrong with them as a whole.
@@ -76,6 +82,19 @@ def page_headers(*, https: bool) -> dict[str, str]:
     if not https:
         return PAGE  # On http (localhost) `upgrade-insecure-requests` would send browsers to a port without TLS.
     return PAGE | HSTS | {"content-security-policy": f"{PAGE['content-security-policy']}; upgrade-insecure-requests"}
+
+
+def shared(origin: str, *, asks: bool) -> dict[str, str]:
+    """What lets a page of `origin` read an answer; `asks` where its browser only asks first (Fetch standard §3.2.3).
+
+    Reading is all that this allows. Whether the request may use the cookies is judged at each route.
+    """
+    may = {
+        "access-control-allow-origin": origin,
+        "access-control-allow-credentials": "true",
+        "access-control-expose-headers": "Retry-After, X-Request-Id",
+    }
+    return may | _PREFLIGHT if asks else may
 
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

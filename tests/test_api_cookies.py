@@ -29,6 +29,7 @@ from tests.visitors import (
 REFRESH, CSRF = "__Host-refresh-web", "__Host-csrf-web"
 NEIGHBOUR = "https://app.ledger.test"
 MONTH = 2_592_000
+JSON = {"Content-Type": "application/json"}
 
 
 class Page:
@@ -382,28 +383,56 @@ async def test_attack_21_many_and_long_cookies_break_nothing(page: Page) -> None
     assert code(await page.send(cookie=b"\xff\xfe=\x80; " + REFRESH.encode() + b"=\xff")) == (401, "token_unknown")
 
 
-async def test_attack_33_no_origin_is_ever_allowed_to_read(make_settings: MakeSettings) -> None:
-    """Pages of the same site need none to refresh; the keys are for everybody, without credentials."""
-    async with (
-        running(make_settings(allowed_origins=("https://ledger.test", NEIGHBOUR))) as service,
-        visiting(service) as http,
-    ):
-        for origin in ("https://evil.test", "null", NEIGHBOUR, "https://ledger.test", "https://ledger.test.evil.test"):
-            asks = {
-                "Origin": origin,
-                "Access-Control-Request-Method": "POST",
-                "Access-Control-Request-Headers": "x-csrf-token",
-            }
-            for answer in (
-                await http.options("/auth/refresh", headers=asks),
-                await http.post("/auth/refresh", json={}, headers={"Origin": origin}),
+async def test_attack_33_only_pages_that_may_use_the_cookies_may_read_the_answers(make_settings: MakeSettings) -> None:
+    """Exactly those, never with a wildcard; the keys are for everybody, without credentials."""
+    asks = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-csrf-token"}
+    settings = make_settings(allowed_origins=("https://ledger.test", NEIGHBOUR))
+    async with running(settings) as service, visiting(service) as http:
+        for origin, may in (
+            (NEIGHBOUR, True),
+            ("https://evil.test", False),
+            ("null", False),
+            ("*", False),
+            (f"{NEIGHBOUR}.evil.test", False),
+            (f"{NEIGHBOUR}:444", False),
+            (NEIGHBOUR.upper(), False),
+            (NEIGHBOUR.replace("https", "http"), False),
+            ("https://xapp.ledger.test", False),
+        ):
+            answers = [
+                await http.options("/auth/refresh", headers=asks | {"Origin": origin}),
+                await http.post("/auth/refresh", json={}, headers={"Origin": origin, "Sec-Fetch-Site": "same-site"}),
                 await http.get("/auth/me", headers={"Origin": origin}),
-            ):
-                assert not [name for name in answer.headers if name.startswith("access-control")]
+                await http.post("/auth/login", content=b"x" * 20_000, headers=JSON | {"Origin": origin}),
+            ]
+            for answer in answers:
+                assert answer.headers.get("access-control-allow-origin") == (origin if may else None), origin
+                assert answer.headers.get("access-control-allow-credentials") == ("true" if may else None)
+                assert answer.headers["vary"] == "Origin"
+            assert answers[0].status_code == 204
+            assert ("x-csrf-token" in answers[0].headers.get("access-control-allow-headers", "").lower()) == may
+        for path in ("/", "/v1/checkpoint", "/health/ready", "/dashboard"):
+            answer = await http.get(path, headers={"Origin": NEIGHBOUR})
+            assert not [name for name in answer.headers if name.startswith("access-control")]
         keys = await http.get("/.well-known/jwks.json", headers={"Origin": "https://evil.test"})
 
     assert keys.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in keys.headers
+
+
+async def test_a_page_of_a_neighbour_refreshes_as_browsers_do_it(make_settings: MakeSettings) -> None:
+    """Ask first, fetch the CSRF token, refresh: with each answer readable to the page."""
+    settings = make_settings(allowed_origins=("https://ledger.test", NEIGHBOUR))
+    came = {"Origin": NEIGHBOUR, "Sec-Fetch-Site": "same-site"}
+    async with running(settings) as service, visiting(service) as http:
+        await page_sign_in(http)
+        csrf = await http.get("/auth/csrf", headers=came)
+        refreshed = await http.post(
+            "/auth/refresh", json={}, headers=came | {"X-CSRF-Token": csrf.json()["csrf_token"]}
+        )
+
+    assert [200, 200] == [csrf.status_code, refreshed.status_code]
+    assert [NEIGHBOUR] * 2 == [one.headers["access-control-allow-origin"] for one in (csrf, refreshed)]
 
 
 async def test_the_csrf_token_can_be_asked_for_and_that_uses_nothing_up(service: app.Service, page: Page) -> None:
