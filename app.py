@@ -150,6 +150,7 @@ class Service:
             hasher=self.hasher,
             limits=Limits(enabled=settings.rate_limits, leeway=settings.retry_leeway, key=key),
             terms=Terms(settings.issuer, settings.audience, self.defaults),
+            now=self.writer.now,
             signed_in=self._signed_in,
             nobody=self.metrics.nobody,
         )
@@ -159,8 +160,8 @@ class Service:
             start.forget_password_file(self.settings.data_dir)
 
     def _table(self) -> tuple[Job, ...]:
-        sweeper = Sweeper(self.ledger, self.family_reader, self.defaults, _now, self.clients.get)
-        contexts = ContextExpiry(self.ledger, self.writer, self.settings.context_ttl, _now)
+        sweeper = Sweeper(self.ledger, self.family_reader, self.defaults, self.writer.now, self.clients.get)
+        contexts = ContextExpiry(self.ledger, self.writer, self.settings.context_ttl, self.writer.now)
         counting = (Job("count families", 30, self.living.run),) if self.settings.metrics_port else ()
         return (
             *counting,
