@@ -215,6 +215,9 @@ async def test_numbers_are_on_a_port_of_their_own_and_name_nobody(place: Place) 
             assert 404 == (await http.get("/metrics")).status_code
             told = (await http.get(f"http://127.0.0.1:{other}/metrics")).text
 
+    kinds = {line.split()[2] for line in told.splitlines() if line.startswith("# TYPE session_ledger")}
+    described = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    assert set() == {name for name in kinds if not name.endswith("_created") and f"`{name}`" not in described}
     numbers = dict(line.rsplit(" ", 1) for line in told.splitlines() if not line.startswith("#"))
     assert "2.0" == numbers['session_ledger_verdicts_total{route="/auth/login",verdict="begun"}']
     assert "2.0" == numbers['session_ledger_verdicts_total{route="/auth/refresh",verdict="rotated"}']
