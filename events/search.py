@@ -113,7 +113,7 @@ class EventSearch:
     async def histogram(
         self, query: Query, now: int, *, bars: int = 48, as_of: int | None = None, client: str | None = None
     ) -> Histogram | TooSlow:
-        """How the matches lie in time: all that the query spans, or the newest 5,000."""
+        """How the matches lie in time: all that the query spans, or the newest of them."""
 
         async def read(connection: AsyncConnection, plan: Plan, size: int) -> Histogram:
             return await tallies.histogram(connection, plan, size, now, bars)

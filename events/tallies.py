@@ -15,6 +15,8 @@ from events.positions import positions_at
 COUNT_CAP: Final = 1_000
 FACET_CAP: Final = 1_000
 HISTOGRAM_CAP: Final = 5_000
+FILTERED_CAP: Final = 2_000
+"""Of a histogram, where rows must be read to know whether they match."""
 
 
 class Count(NamedTuple):
@@ -70,15 +72,16 @@ async def histogram(connection: AsyncConnection, plan: Plan, size: int, now: int
     Only positions are read, most of them from the index alone: where the bars begin is found by bisection.
     """
     found: Sequence[int] = ()
+    cap = FILTERED_CAP if plan.rest else HISTOGRAM_CAP
     if not plan.plain:
-        newest = positions(plan, Window(0, size), HISTOGRAM_CAP + 1)
+        newest = positions(plan, Window(0, size), cap + 1)
         found = (await connection.execute(newest)).scalars().all()[::-1]
     elif plan.windows:
         found = (plan.windows[0].low, plan.windows[-1].high - 1)
     if not found:
         return Histogram([], [], capped=False)
-    capped = len(found) > HISTOGRAM_CAP
-    edges = await _edges(connection, plan, found, now, bars)
+    capped = len(found) > cap
+    edges = await _edges(connection, (None, plan.span[1]) if capped else plan.span, found, now, bars)
     places = await positions_at(connection, edges, size)
     counts = [
         _within(plan.windows, low, high) if plan.plain else bisect_left(found, high) - bisect_left(found, low)
@@ -91,12 +94,14 @@ def _within(windows: Iterable[Window], low: int, high: int) -> int:
     return sum(max(0, min(window.high, high) - max(window.low, low)) for window in windows)
 
 
-async def _edges(connection: AsyncConnection, plan: Plan, found: Sequence[int], now: int, bars: int) -> list[int]:
+async def _edges(
+    connection: AsyncConnection, span: tuple[int | None, int | None], found: Sequence[int], now: int, bars: int
+) -> list[int]:
     at = EVENTS.c.at
     ends = select(at).where(EVENTS.c.position.in_((found[0], found[-1]))).order_by(EVENTS.c.position)
     times = (await connection.execute(ends)).scalars().all()
-    begin = times[0] if len(found) > HISTOGRAM_CAP or plan.span[0] is None else plan.span[0]
-    end = max(times[-1] + 1, now if plan.span[1] is None else min(plan.span[1], now))
+    begin = times[0] if span[0] is None else span[0]
+    end = max(times[-1] + 1, now if span[1] is None else min(span[1], now))
     width = max(1, -(-(end - begin) // bars))
     return [begin + width * number for number in range(bars + 1)]
 
