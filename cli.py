@@ -25,7 +25,7 @@ from events.checkpoint import public_of
 from events.checkpoints import CheckpointStore, Contradiction, Signed
 from events.rebuild import rebuild as rebuilt
 from events.subject import Subject
-from events.verify import Finding
+from events.verify import UNREADABLE, Finding
 from events.verify import verify as verified
 from settings import VERSION, Settings, SettingsError, load
 
@@ -186,7 +186,10 @@ def rebuild() -> None:
     checks.ledger_file(database)
     with sqlite.sync_read_engine(database).connect() as connection, _bar("rebuilding", heads.size(connection)) as done:
         connection.rollback()
-        found = rebuilt(connection, lambda: sqlite.transaction(database), done)
+        try:
+            found = rebuilt(connection, lambda: sqlite.transaction(database), done)
+        except UNREADABLE:
+            raise Failed("An event cannot be folded, so nothing was changed: session-ledger verify names it.") from None
     for difference in found:
         click.echo(f"Put right: {difference}.")
     click.echo(f"Rebuilt; {len(found)} of the stored rows were not what the events say.")

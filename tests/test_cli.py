@@ -259,6 +259,9 @@ def test_verify_names_the_position_that_was_changed(served: Place) -> None:
     assert (1, "") == (ended.status, ended.out)
     assert ended.err.startswith("#5: ")
     assert "Traceback" not in ended.err
+    refused = served.run("rebuild")
+    assert (1, "") == (refused.status, refused.out)
+    assert "session-ledger verify" in refused.err
 
 
 def test_verify_notices_a_shorter_log_by_the_checkpoint(served: Place) -> None:
