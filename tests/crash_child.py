@@ -11,17 +11,24 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from sqlalchemy import Connection
 
 from core.checkpointing import Checkpointing
+from core.jobs import ContextExpiry
 from core.token import Token
+from events import sqlite, upkeep
 from events.checkpoints import CheckpointStore
 from events.commit import Clock
 from events.ledger import Ledger
+from events.rebuild import rebuild
 from events.sqlite import SqliteWriter
 from tests import holders
 
+T = TypeVar("T")
 CLIENTS = 6
 SEED = bytes(range(32))
 POINTS = (
@@ -36,10 +43,13 @@ POINTS = (
     "half a checkpoint",
     "checkpoint not replaced",
     "checkpoint replaced",
+    "contexts expiring",
     "anywhere",
 )
 CALM = "calm"
 """Not a crash point: every client refreshes once and the process ends well."""
+REBUILD = "rebuild"
+"""Not a crash point: the projections are made anew, again and again, until a signal ends it after some milliseconds."""
 
 
 class Order(NamedTuple):
@@ -86,6 +96,19 @@ class FatefulStore(CheckpointStore):
         self._fate(f"{name} replaced")
 
 
+class FatefulUpkeep:
+    """The writer as a job sees it, passing a point after each of its transactions."""
+
+    def __init__(self, writer: SqliteWriter, fate: Fate) -> None:
+        self._writer = writer
+        self._fate = fate
+
+    async def maintain(self, work: Callable[[Connection], T]) -> T:
+        done = await self._writer.maintain(work)
+        self._fate("contexts expiring")
+        return done
+
+
 class Child:
     """Several holders that refresh at once, a signer, and a file that tells what they were answered."""
 
@@ -98,6 +121,8 @@ class Child:
         self.ledger = Ledger(self.writer)
         store = FatefulStore(folder / "checkpoints", self.fate)
         self.checkpointing = Checkpointing(self.writer, store, holders.ORIGIN, SEED)
+        fateful: Any = FatefulUpkeep(self.writer, self.fate)
+        self.expiry = ContextExpiry(self.ledger, fateful, 1, self.writer.now)
         self.answers = folder / "answers"
         self.log = os.open(self.answers, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
@@ -109,7 +134,7 @@ class Child:
         await holders.people(self.ledger)
         tokens = {line["client"]: line for line in map(json.loads, self.answers.open()) if "client" in line}
         work = [self.refresh(number, tokens.get(number)) for number in range(CLIENTS)]
-        await asyncio.gather(*work, self.sign(), *([] if self.calm else [self.revoke()]))
+        await asyncio.gather(*work, self.sign(), *([] if self.calm else [self.revoke(), self.expire()]))
         await self.ledger.close()
 
     async def refresh(self, number: int, known: dict[str, str] | None) -> None:
@@ -141,6 +166,11 @@ class Child:
             self.tell(revoked=begun.family.hex())
             await asyncio.sleep(random.random() * 0.004)
 
+    async def expire(self) -> None:
+        while True:
+            await self.expiry.run()
+            await asyncio.sleep(random.random() * 0.02)
+
     async def sign(self) -> None:
         while True:
             await self.checkpointing.run()
@@ -148,6 +178,14 @@ class Child:
             if self.calm:
                 return
             await asyncio.sleep(random.random() * 0.004)
+
+
+def _rebuild(order: Order) -> None:
+    database = Path(order.folder) / "data" / "ledger.db"
+    signal.setitimer(signal.ITIMER_REAL, order.after / 1000)  # its signal ends the process where it stands
+    while True:
+        with sqlite.sync_read_engine(database).connect() as reading:
+            rebuild(reading, partial(sqlite.transaction, database))
 
 
 async def _live(order: Order) -> None:
@@ -158,7 +196,10 @@ async def _live(order: Order) -> None:
 
 
 def _born(order: Order) -> None:
+    upkeep.SLICE = 4
     try:
+        if order.point == REBUILD:
+            _rebuild(order)
         asyncio.run(_live(order))
     except BaseException as error:  # noqa: BLE001 - whatever it is, it must not come out of the fork
         print(f"child: {error!r}", file=sys.stderr, flush=True)

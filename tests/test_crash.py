@@ -15,7 +15,7 @@ import pytest
 
 from events.family import REVOKED
 from tests.check import check, events_of, family_rows
-from tests.crash_child import CALM, CLIENTS, POINTS, Order
+from tests.crash_child import CALM, CLIENTS, POINTS, REBUILD, Order
 
 ROOT = Path(__file__).parent.parent
 KILLS_EACH = 25
@@ -148,4 +148,17 @@ def test_a_rotation_whose_answer_was_lost_gives_the_same_successor_long_after(
     assert {n: generation + 1 for n, generation in before.items()} == {n: a["generation"] for n, a in told.items()}
     assert {"retried"} == {a["verdict"] for a in told.values()}
     assert {a["generation"] for a in told.values()} == {committed[bytes.fromhex(a["family"])] for a in told.values()}
+    ledger.assert_whole()
+
+
+def test_a_rebuild_that_is_killed_leaves_the_projections_as_they_were(
+    live: Live, tmp_path: Path, empty_database: Path
+) -> None:
+    ledger = Ledger(tmp_path / "one", empty_database)
+    assert -signal.SIGKILL == live(Order(str(ledger.folder), "committed", 30, 0.0))
+    ledger.assert_whole()
+    for milliseconds in range(12, 100, 9):
+        assert -signal.SIGALRM == live(Order(str(ledger.folder), REBUILD, milliseconds, 0.0))
+        ledger.assert_whole()
+    assert live(Order(str(ledger.folder), CALM, 0, 60.0)) == 0
     ledger.assert_whole()
