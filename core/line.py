@@ -1,4 +1,4 @@
-"""An event as one line: a sentence-like row for people, or JSON for programs. Pure; shows no hash and no secret."""
+"""An event as one line: a sentence-like row for people, or JSON for programs. No password hash, no secret. Pure."""
 
 import json
 from collections.abc import Callable, Mapping
