@@ -13,6 +13,7 @@ from core.demo_stories import THEFTS, Staff
 from core.demo_world import ANDROID, BROWSERS, DAY, HOUR, IOS, MINUTE, Device, Person, busy, people
 from core.policy import SECOND
 from core.presence import Presence
+from core.subject import change_roles
 from events import ids, subject
 from events.client import ClientRegistered, stream_of
 from events.decision import Streams, Submission
@@ -21,8 +22,8 @@ APPLICATIONS = (
     ClientRegistered(actor="cli", client=IOS, idle_ttl=14 * 86_400),
     ClientRegistered(actor="cli", client=ANDROID, idle_ttl=14 * 86_400),
 )
-RECENT_THEFT = 24 * MINUTE
-"""So long before the end is the last theft, which nobody has looked at yet."""
+LAST_THEFTS = (24 * MINUTE, 5 * HOUR, 13 * HOUR, 27 * HOUR)
+"""So long before the end. At the first of them, which is the last, nobody has looked yet."""
 
 
 class Size(NamedTuple):
@@ -62,11 +63,17 @@ class Cast:
             for name, role in (("admin", "admin"), ("rosa", "responder"), ("noor", "responder"), ("viktor", "viewer"))
         ]
         self.raid = Raid(end - 53 * HOUR, end - 50 * HOUR, [])
+        thefts = len(LAST_THEFTS) + size.families // 400
+        self.victims = self.random.sample(self.people[: max(thefts, len(self.people) // 4)], thefts)
+        """Each is stolen from once: what is done about one theft must not hide another."""
 
     def on_call(self) -> Staff:
         """Who kills: an actor and where from."""
         one = self.random.choice(self.staff[:3])[0]
-        return f"staff:{ids.to_text(subject.PREFIX, one.subject)}", Presence(one.office, one.browser.agent)
+        return self._actor(one), Presence(one.office, one.browser.agent)
+
+    def _actor(self, one: Person) -> str:
+        return f"staff:{ids.to_text(subject.PREFIX, one.subject)}"
 
     def beginnings(self) -> list[Beginning]:
         """All stories, by time."""
@@ -80,20 +87,30 @@ class Cast:
             told = Submission(streams, client.register(fact), origin(self.random), at / SECOND)
             yield Beginning(at, iter((told,)))
         for one, role in self.staff:
-            yield Beginning(one.since, iter((self.pen.register(self.random, one.since, one, role),)))
+            yield Beginning(one.since, self._employed(one, role))
         for one in self.people:
             yield Beginning(one.since, self._registered(one))
+
+    def _employed(self, one: Person, role: str) -> Iterator[Submission]:
+        """The first admin is made as one; the others get their roles from the admin."""
+        first = one is self.staff[0][0]
+        yield self.pen.register(self.random, one.since, one, role if first else "")
+        if not first:
+            granted = change_roles(one.subject, role, self._actor(self.staff[0][0]))
+            yield self.pen.of_subject(granted, one.subject, one.since + 10 * MINUTE, origin(self.random))
 
     def _registered(self, one: Person) -> Iterator[Submission]:
         """Made when it is due: there may be many."""
         yield self.pen.register(self._own(one.since), one.since, one)
 
     def _ordinary(self) -> Iterator[Beginning]:
+        calm = {one.subject for one in self.victims}
         for number in range(self.size.families):
             one, at = self._somebody(), 0
             while at < one.since + MINUTE or self.random.random() > self._demand(at, one.zone):
                 at = self.random.randrange(self.start, self.end)
-            live = on_phone if self.random.random() < 0.28 else in_browser
+            # Whoever changes the password or signs out everywhere is not there to be stolen from.
+            live = on_phone if self.random.random() < 0.28 or one.subject in calm else in_browser
             yield Beginning(at, self._lived(live, number, one, at))
 
     def _lived(self, live: Callable[[Pen, Random, Person, int], Life], number: int, one: Person, at: int) -> Life:
@@ -112,13 +129,10 @@ class Cast:
                     yield Beginning(at, at_the_dashboard(self.pen, self._own(at), one, at))
 
     def _thefts(self) -> Iterator[Beginning]:
-        ago = [RECENT_THEFT, 5 * HOUR, 13 * HOUR, 27 * HOUR]
-        more = self.size.families // 400
-        ago += [self.random.randrange(DAY, (self.size.days - 4) * DAY) for _ in range(more)]
-        # Each is stolen from once: what staff do about one theft must not hide another.
-        victims = self.random.sample(self.people[: max(len(ago), len(self.people) // 4)], len(ago))
-        for number, (before, owner) in enumerate(zip(ago, victims, strict=True)):
-            at, steal = self.end - before, THEFTS[number % len(THEFTS)]
+        for number, owner in enumerate(self.victims):
+            last = number < len(LAST_THEFTS)
+            ago = LAST_THEFTS[number] if last else self.random.randrange(DAY, (self.size.days - 4) * DAY)
+            at, steal = self.end - ago, THEFTS[number % len(THEFTS)]
             yield Beginning(at - 4 * DAY, steal(self.pen, self._own(at), owner, at))
             answered = at + self.random.randrange(18 * MINUTE, 70 * MINUTE)
             if number and self.random.random() < 0.7:

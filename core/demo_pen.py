@@ -64,9 +64,13 @@ class Pen:
         return Submission(Streams(subjects=frozenset((owner,))), decide, came, at / SECOND)
 
     def kill(self, random: Random, at: int, kill: Kill, presence: Presence) -> Submission:
-        """Staff end sessions of one subject; where it is everything, all that live are on the preview."""
+        """Staff end sessions of one subject, as just previewed: the log as it is, all that lives if all is meant."""
         streams = Streams(actions=frozenset((kill.confirmed.action,)), families=frozenset(kill.shown))
-        decide = _as_previewed(kill) if kill.everything else action.kill(kill)
+
+        def decide(states: States, moment: Moment) -> Decision | Need:
+            previewed = kill._replace(confirmed=kill.confirmed._replace(position=self.size))
+            return (_all_shown(previewed) if kill.everything else action.kill(previewed))(states, moment)
+
         return Submission(streams, decide, origin(random, presence), at / SECOND)
 
     def confirmed(self, random: Random, at: int, staff: str, reason: str, note: str = "") -> Confirmed:
@@ -198,8 +202,8 @@ def _as_verified(command: Begin) -> Decide:
     return decide
 
 
-def _as_previewed(kill: Kill) -> Decide:
-    """The preview was made a moment ago; nobody kills where nothing lives."""
+def _all_shown(kill: Kill) -> Decide:
+    """Nobody kills where nothing lives."""
 
     def decide(states: States, moment: Moment) -> Decision | Need:
         lacking = states.lacking(Streams(living_of=frozenset((kill.subject,))))
