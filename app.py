@@ -15,12 +15,14 @@ from litestar.openapi import OpenAPIConfig
 from api import account, auth, problems, public
 from api.door import Door
 from core import checks, journal, masters, serving, start
+from core.actions import Actions
 from core.checkpointing import Checkpointing
 from core.clients import Clients
 from core.families import Families, Terms, Tools
 from core.jobs import ContextExpiry, Count, Job, Sweeper, every
 from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.limits import Limits
+from core.lookup import Lookup
 from core.master import MasterKeys
 from core.metrics import Gauge, Metrics
 from core.passwords import Busy, Hasher, load_banned
@@ -28,18 +30,22 @@ from core.policy import Policy
 from core.presence import warm_up
 from core.start import StartError
 from core.subjects import Subjects
+from core.watching import Watching
 from dashboard import routes as dashboard
 from dashboard.door import Door as StaffDoor
 from dashboard.pages import Pages
 from edge import Edge, EdgeConfig
 from events import sqlite
+from events.actions import ActionReader
 from events.checkpoint import public_of
 from events.checkpoints import CheckpointStore, Contradiction
 from events.clients import read_clients
 from events.families import FamilyReader
+from events.family_search import FamilySearch
 from events.history import HistoryReader
 from events.keys import read_keys
 from events.ledger import Ledger, Unavailable
+from events.pivots import PivotReader
 from events.sqlite import SqliteWriter
 from events.subjects import SubjectReader
 from settings import VERSION, Settings
@@ -72,6 +78,7 @@ class Service:
         for job in self._jobs:
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self.actions.close()
         await self.families.close()
         await self.ledger.drain()
         with suppress(Unavailable, Contradiction, OSError):
@@ -94,6 +101,10 @@ class Service:
         self.subjects = Subjects(self.ledger, self.subject_reader, self.hasher, banned)
         self.defaults = policy_of(settings)
         self.families = Families(self._tools())
+        self.family_search = FamilySearch(self.engine)
+        self.actions = Actions(
+            self.ledger, ActionReader(self.engine), self.family_reader, self.defaults, self.family_search.started_since
+        )
         self.living = Count(self.family_reader)
 
     async def _begin(self) -> None:
@@ -126,8 +137,8 @@ class Service:
 
     async def _close(self) -> None:
         self.metrics.close()
-        await self.ledger.close()
         await self.engine.dispose()
+        await self.ledger.close()  # last: the writer alone puts the write-ahead log back into the database
         self.hasher.close()
 
     async def is_ready(self) -> bool:
@@ -169,6 +180,7 @@ class Service:
             Job("follow keys", 2, self.keys.refresh),
             Job("follow clients", 2, self.clients.refresh),
             Job("expire families", 5, sweeper.run),
+            Job("resume actions", 5, self.actions.resume),
             Job("rotate keys", 60, self.keys.rotate_if_due),
             Job("expire contexts", 3600, contexts.run),
         )
@@ -246,6 +258,19 @@ def staff_door_of(service: Service, pages: Pages) -> StaffDoor:
         own_origin=service.settings.public_url,
         pages=pages,
         now=_now,
+        actions=service.actions,
+        watching=Watching(service.ledger),
+        lookup=Lookup(
+            service.families,
+            service.keys,
+            service.subject_reader,
+            service.history,
+            service.settings.issuer,
+            service.settings.audience,
+        ),
+        subjects=service.subjects,
+        family_search=service.family_search,
+        pivots=PivotReader(service.engine),
     )
 
 

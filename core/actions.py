@@ -4,7 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from core import action, ending, family
@@ -70,6 +70,9 @@ class Actions:
     families: FamilyReader
     defaults: Policy
     started_since: StartedSince
+    _running: set[bytes] = field(default_factory=set)
+    """What this process is carrying out just now."""
+    _behind: dict[bytes, asyncio.Task[None]] = field(default_factory=dict)
 
     def new_id(self) -> bytes:
         """An id for a preview; confirming it twice is one action."""
@@ -100,6 +103,35 @@ class Actions:
         If we crash anywhere in here, `resume` runs it again: a family that ended is passed over, and what is stated at
         the end is counted from the log, not from this run.
         """
+        if stream in self._running:
+            return
+        self._running.add(stream)
+        try:
+            await self._carry_out(stream)
+        finally:
+            self._running.discard(stream)
+
+    def carry_out_behind(self, stream: bytes) -> None:
+        """Carry it out behind the answer that is given now. If that fails, `resume` does it."""
+        if stream in self._behind:
+            return
+        task = asyncio.create_task(self.carry_out(stream), name="carry out action")
+        self._behind[stream] = task
+        task.add_done_callback(lambda done: self._done(stream, done))
+
+    async def close(self) -> None:
+        """Stop what is being carried out; it goes on with the next start."""
+        waiting = list(self._behind.values())
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    def _done(self, stream: bytes, task: asyncio.Task[None]) -> None:
+        self._behind.pop(stream, None)
+        if not task.cancelled():
+            task.exception()  # the ledger was unavailable: the job takes it up
+
+    async def _carry_out(self, stream: bytes) -> None:
         state = await self.reader.get(stream)
         if state is None or state.status != past.STARTED:
             return
@@ -150,6 +182,8 @@ class Actions:
         await self.ledger.submit(Streams(families=frozenset((target,))), decide)
 
     async def _new_ones(self, state: Action) -> tuple[bytes, ...]:
+        if not state.query:
+            return ()  # picked one by one: nothing new can match
         return await self.started_since(state.query, state.begun_at, action.MAX_SELECTION)
 
 

@@ -6,13 +6,19 @@ from typing import Final, NamedTuple, TypeAlias
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from core.actions import Actions
 from core.families import Families
+from core.lookup import Lookup
+from core.subjects import Subjects
 from core.token import Token
+from core.watching import Watching
 from dashboard.pages import Pages
 from events import ids
 from events.families import FamilyReader
 from events.family import PREFIX, Family
+from events.family_search import FamilySearch
 from events.history import HistoryReader
+from events.pivots import PivotReader
 from events.subject import Subject
 from events.subjects import SubjectReader
 
@@ -40,6 +46,12 @@ class Door(NamedTuple):
     pages: Pages
     now: Callable[[], int]
     """Microseconds since the epoch."""
+    actions: Actions
+    watching: Watching
+    lookup: Lookup
+    subjects: Subjects
+    family_search: FamilySearch
+    pivots: PivotReader
 
 
 class Staff(NamedTuple):

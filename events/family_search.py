@@ -6,11 +6,13 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, schema
+from events import budget, ids, schema
 from events.budget import TooSlow
 from events.conditions import People, any_of, compared, excluded
 from events.family import LIVING, Family
-from events.filters import Query, Term
+from events.fields import FAMILIES
+from events.filters import Mistake, Query, Term, parse
+from events.ledger import Unavailable
 from events.planning import looked_up
 from events.spans import moment
 from events.tallies import COUNT_CAP, Count
@@ -19,6 +21,8 @@ from events.values import Is, Meaning, Span, Times
 _F = schema.families.c
 _OWNERS = schema.subjects
 T = TypeVar("T")
+_EARLIER = 3_600_000_000
+"""Microseconds, far more than a sign-in takes from the making of its id to its commit."""
 
 
 class Row(NamedTuple):
@@ -68,10 +72,34 @@ class FamilySearch:
         """Ids of all that match, the latest begun first: what a bulk action freezes. Ask for one more than may be."""
 
         async def read(connection: AsyncConnection, found: list[ColumnElement[bool]]) -> list[bytes]:
-            ids = select(_F.id).where(*found).order_by(_F.id.desc()).limit(limit)
-            return list((await connection.execute(ids)).scalars())
+            wanted = select(_F.id).where(*found).order_by(_F.id.desc()).limit(limit)
+            return list((await connection.execute(wanted)).scalars())
 
         return await self._read(query, now, read)
+
+    async def started_since(self, text: str, at: int, limit: int) -> tuple[bytes, ...]:
+        """Living families that match a query as it was typed and began at a time or later, in microseconds.
+
+        Raises Unavailable rather than answer late.
+        """
+        query = parse(text, FAMILIES)
+        if isinstance(query, Mistake):
+            return ()
+
+        async def read(connection: AsyncConnection) -> tuple[bytes, ...]:
+            people = await looked_up(connection, query)
+            now = (await connection.execute(select(schema.head.c.last_at))).scalar_one()
+            found = [_condition(query, term, people, now) for term in query.terms]
+            # an id is a moment older than what it names, and its time is its order
+            first = ids.new_id(at - _EARLIER, bytes(ids.RANDOM_BYTES))
+            new = (_F.id >= first, _F.started_at >= at, _F.status == LIVING)
+            wanted = select(_F.id).where(*new, *found).order_by(_F.id).limit(limit)
+            return tuple((await connection.execute(wanted)).scalars())
+
+        answer = await budget.within(self._engine, read, self._seconds)
+        if isinstance(answer, TooSlow):
+            raise Unavailable
+        return answer
 
     async def _read(
         self, query: Query, now: int, read: Callable[[AsyncConnection, list[ColumnElement[bool]]], Awaitable[T]]

@@ -1,0 +1,219 @@
+"""From one thing to others: which families came from a network or with a device, around a time. Reads only, capped."""
+
+import ipaddress
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from events import budget, history, private, reads, schema
+from events.budget import TooSlow
+from events.catalogue import FAMILY, SUBJECT
+from events.family import LIVING, Family, TokenIssued, TokenRefused, TokenReuseDetected, TokenRotated
+from events.history import Event
+from events.positions import positions_at
+from events.subject import SubjectLoginBlocked, SubjectLoginFailed
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+CAP = 1_000
+"""Families are counted up to here, and said so."""
+ROWS = 20_000
+"""Events of a network that are looked at, the newest."""
+_NEAR = 4_000
+"""Events around a time that are looked at for a user agent, which no index leads to."""
+_E, _P, _F, _S = schema.events.c, schema.event_private.c, schema.families.c, schema.subjects.c
+_OF_FAMILY = tuple(fact.CODE for fact in (*FAMILY.openings, *FAMILY.changes))
+_OF_SUBJECT = tuple(fact.CODE for fact in (*SUBJECT.openings, *SUBJECT.changes))
+_GOOD = (TokenIssued.CODE, TokenRotated.CODE)
+_BAD = (TokenRefused.CODE, TokenReuseDetected.CODE, SubjectLoginFailed.CODE, SubjectLoginBlocked.CODE)
+_FAILED = (SubjectLoginFailed.CODE, SubjectLoginBlocked.CODE)
+_REUSED = TokenReuseDetected.CODE
+
+
+class Spread(NamedTuple):
+    """How many families and subjects, both counted no further than `CAP`."""
+
+    families: int
+    subjects: int
+    capped: bool
+
+
+class Visitor(NamedTuple):
+    """A family that came from a network: what it did there."""
+
+    family: Family
+    name: str
+    first_at: int
+    last_at: int
+    good: int
+    bad: int
+    reuse: int
+
+
+class Traffic(NamedTuple):
+    """What came from a network. `capped` where only the newest `ROWS` events were looked at."""
+
+    visitors: list[Visitor]
+    more: int
+    """Families beyond those listed."""
+    subjects: int
+    good: int
+    bad: int
+    failed_sign_ins: int
+    first_at: int
+    last_at: int
+    capped: bool
+
+
+class Place(NamedTuple):
+    """An address that a subject used, with the user agent."""
+
+    context: private.Context
+    times: int
+    first_at: int
+    last_at: int
+
+
+class PivotReader:
+    """Answers within a budget of time, or TooSlow. All methods raise Unavailable."""
+
+    def __init__(self, engine: AsyncEngine, seconds: float = budget.SECONDS) -> None:
+        self._engine = engine
+        self._seconds = seconds
+
+    async def spread(self, networks: Sequence[Network], agent: str, low: int, high: int) -> list[Spread] | TooSlow:
+        """For each network and then the user agent (where there is one): who came so from `low` until `high`."""
+
+        async def read(connection: AsyncConnection) -> list[Spread]:
+            first, last = await positions_at(connection, (low, high), await _size(connection))
+            found = [await _spread(connection, _within(one), first, last) for one in networks]
+            return [*found, await _with_agent(connection, agent, first, last)] if agent else found
+
+        return await budget.within(self._engine, read, self._seconds)
+
+    async def traffic(self, network: Network, low: int, high: int, limit: int) -> Traffic | TooSlow:
+        """Everything from a network from `low` until `high`, the families that came last first."""
+
+        async def read(connection: AsyncConnection) -> Traffic:
+            first, last = await positions_at(connection, (low, high), await _size(connection))
+            return await _traffic(connection, network, first, last, limit)
+
+        return await budget.within(self._engine, read, self._seconds)
+
+    async def living_from(self, network: Network, low: int, high: int, limit: int) -> list[bytes] | TooSlow:
+        """Living families that came from a network from `low` until `high`, the latest begun first."""
+
+        async def read(connection: AsyncConnection) -> list[bytes]:
+            first, last = await positions_at(connection, (low, high), await _size(connection))
+            streams = select(_seen(_within(network), first, last).c.stream)
+            query = select(_F.id).where(_F.id.in_(streams), _F.status == LIVING).order_by(_F.id.desc()).limit(limit)
+            return list((await connection.execute(query)).scalars())
+
+        return await budget.within(self._engine, read, self._seconds)
+
+    async def of_subject(self, subject: bytes, before: int | None, limit: int) -> list[Event]:
+        """Everything about a subject, over all families, newest first."""
+        query = history.selected().where(_E.subject == subject).order_by(_E.position.desc()).limit(limit)
+        async with reads.snapshot(self._engine) as connection:
+            return await history.fetch(connection, query if before is None else query.where(_E.position < before))
+
+    async def places_of(self, subject: bytes, limit: int) -> list[Place] | TooSlow:
+        """Addresses and user agents in the subject's newest 2,000 events, the last used first."""
+
+        async def read(connection: AsyncConnection) -> list[Place]:
+            newest = select(_E.position, _E.at, _E.actor).where(_E.subject == subject)
+            few = newest.order_by(_E.position.desc()).limit(2_000).subquery()
+            query = (
+                select(_P.data, func.count(), func.min(few.c.at), func.max(few.c.at))
+                .join_from(few, schema.event_private, _P.position == few.c.position)
+                .where(_P.kind == private.CONTEXT, few.c.actor == schema.ORDINARY_ACTOR)
+                .group_by(_P.data)
+                .order_by(func.max(few.c.at).desc())
+                .limit(limit)
+            )
+            rows = (await connection.execute(query)).all()
+            return [Place(private.decode_context(row[0]), *row[1:]) for row in rows]
+
+        return await budget.within(self._engine, read, self._seconds)
+
+    async def version_at(self, stream: bytes, position: int) -> int:
+        """The last version of a stream in a log of this size, 0 where it had not begun."""
+        query = select(func.max(_E.version)).where(_E.stream == stream, _E.position < position)
+        async with reads.snapshot(self._engine) as connection:
+            return (await connection.execute(query)).scalar_one() or 0
+
+
+async def _size(connection: AsyncConnection) -> int:
+    return int((await connection.execute(select(schema.head.c.size))).scalar_one())
+
+
+def _within(network: Network) -> tuple[ColumnElement[bool], ...]:
+    first, last = network.network_address.packed, network.broadcast_address.packed
+    if first == last:
+        return (_P.ip == first,)
+    # both kinds of address stand in one column
+    return (_P.ip >= first, _P.ip <= last, func.length(_P.ip) == len(first))
+
+
+def _seen(within: tuple[ColumnElement[bool], ...], first: int, last: int) -> Any:
+    """The newest events of families from there."""
+    near = select(_P.position).where(*within, _P.position >= first, _P.position < last)
+    few = near.order_by(_P.position.desc()).limit(ROWS).subquery()
+    query = select(_E.position, _E.stream, _E.subject, _E.type, _E.at).join_from(
+        few, schema.events, _E.position == few.c.position
+    )
+    return query.where(_E.type.in_((*_OF_FAMILY, *_OF_SUBJECT))).subquery()
+
+
+async def _spread(
+    connection: AsyncConnection, within: tuple[ColumnElement[bool], ...], first: int, last: int
+) -> Spread:
+    seen = _seen(within, first, last)
+    pairs = select(seen.c.stream, seen.c.subject).where(seen.c.type.in_(_OF_FAMILY)).distinct().limit(CAP + 1)
+    return _counted((await connection.execute(pairs)).all())
+
+
+async def _with_agent(connection: AsyncConnection, agent: str, first: int, last: int) -> Spread:
+    near = select(_P.position, _P.data).where(_P.kind == private.CONTEXT, _P.position >= first, _P.position < last)
+    few = near.order_by(_P.position.desc()).limit(_NEAR).subquery()
+    query = (
+        select(_E.stream, _E.subject, few.c.data)
+        .join_from(few, schema.events, _E.position == few.c.position)
+        .where(_E.type.in_(_OF_FAMILY))
+    )
+    rows = (await connection.execute(query)).all()
+    return _counted({(row[0], row[1]) for row in rows if private.decode_context(row[2]).agent == agent})
+
+
+def _counted(pairs: Any) -> Spread:
+    few = list(pairs)[:CAP]
+    return Spread(len(few), len({owner for _, owner in few}), len(pairs) > CAP)
+
+
+async def _traffic(connection: AsyncConnection, network: Network, first: int, last: int, limit: int) -> Traffic:
+    seen = _seen(_within(network), first, last)
+    at, kind = seen.c.at, seen.c.type
+    good, bad, reuse = (func.sum(kind.in_(codes)) for codes in (_GOOD, _BAD, (_REUSED,)))
+    grouped: Select[Any] = (
+        select(seen.c.stream, func.min(at), func.max(at), good, bad, reuse)
+        .where(kind.in_(_OF_FAMILY))
+        .group_by(seen.c.stream)
+    )
+    few = grouped.order_by(func.max(at).desc()).limit(limit).subquery()
+    named = select(schema.families, _S.name, *list(few.c)[1:]).join_from(
+        few, schema.families.outerjoin(schema.subjects, _S.id == _F.subject), _F.id == few.c.stream
+    )
+    width = len(schema.families.c)
+    rows = (await connection.execute(named.order_by(list(few.c)[2].desc()))).all()
+    visitors = [Visitor(Family(*row[:width]), row[width] or "", *row[width + 1 :]) for row in rows]
+    failed = func.sum(kind.in_(_FAILED))
+    families = select(func.count(seen.c.stream.distinct())).where(kind.in_(_OF_FAMILY)).scalar_subquery()
+    totals = select(
+        func.count(), func.count(seen.c.subject.distinct()), good, bad, failed, func.min(at), func.max(at), families
+    ).select_from(seen)
+    total = (await connection.execute(totals)).one()
+    count, subjects, good_, bad_, failed_, first_at, last_at, families_ = (int(one or 0) for one in total)
+    more = max(0, families_ - len(visitors))
+    return Traffic(visitors, more, subjects, good_, bad_, failed_, first_at, last_at, count >= ROWS)
