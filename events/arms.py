@@ -6,7 +6,7 @@ An engine's planner would sort all that `type IN (…)` finds; arms stop after a
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, Table, and_, exists, func, literal_column, select, union
+from sqlalchemy import ColumnElement, Integer, Select, Table, and_, exists, false, func, literal_column, select, union
 
 from events import private, schema
 from events.conditions import People, any_of, compared, excluded, json_text, unindexed
@@ -171,7 +171,7 @@ def positions(plan: Plan, window: Window, limit: int, *, newest: bool = True) ->
         if bound.low < bound.high
     ]
     if not parts:
-        return select(EVENTS.c.position).where(literal_column("1") == literal_column("0"))
+        return select(literal_column("-1", Integer).label("position")).where(false())
     merged = union(*parts).subquery("merged")
     return select(merged.c.position).order_by(_towards(merged.c.position, newest=newest)).limit(limit)
 

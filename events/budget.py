@@ -1,11 +1,11 @@
 """A limit of time for reading: a query that is too slow is interrupted, and that is an answer. Knows no query.
 
-`asyncio.timeout` would only stop waiting: the thread behind the connection would go on until the query ends.
+`asyncio.timeout` would only stop waiting: the thread behind the connection would go on until the query ends. So does a
+cancelled caller; its query is interrupted too, before the pool gets the connection back.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.exc import OperationalError
@@ -31,36 +31,22 @@ async def within(
 ) -> T | TooSlow:
     """What `read` finds on one snapshot, or TooSlow. The connection stays usable. Raises Unavailable."""
     async with reads.snapshot(engine) as connection:
-        async with _interrupting(connection, seconds) as interrupted:
-            try:
-                return await read(connection)
-            except OperationalError as error:
-                if not interrupted.is_set() or "interrupt" not in str(error.orig):
-                    raise
-        return TooSlow(seconds)
+        driver = (await connection.get_raw_connection()).driver_connection
+        reading = asyncio.ensure_future(read(connection))
+        try:
+            await asyncio.wait((reading,), timeout=seconds)
+            interrupted = not reading.done()
+        finally:
+            await _end(reading, driver)
+        return TooSlow(seconds) if interrupted and _is_interrupt(reading.exception()) else reading.result()
 
 
-@asynccontextmanager
-async def _interrupting(connection: AsyncConnection, seconds: float) -> AsyncIterator[asyncio.Event]:
-    """Interrupt what runs on the connection once the time is over, or when the caller goes away."""
-    driver = (await connection.get_raw_connection()).driver_connection
-    interrupted = asyncio.Event()
-    watch = asyncio.create_task(_watch(driver, seconds, interrupted), name="time budget")
-    try:
-        yield interrupted
-    except asyncio.CancelledError:
-        await driver.interrupt()  # type: ignore[union-attr]
-        raise
-    finally:
-        # awaited, so that nothing of ours can hit the connection's next user
-        watch.cancel()
-        with suppress(asyncio.CancelledError, ValueError):
-            await watch
-
-
-async def _watch(driver: Any, seconds: float, interrupted: asyncio.Event) -> None:
-    await asyncio.sleep(seconds)
-    interrupted.set()
-    while True:
+async def _end(reading: asyncio.Future[Any], driver: Any) -> None:
+    while not reading.done():
         await driver.interrupt()
-        await asyncio.sleep(_AGAIN)
+        await asyncio.wait((reading,), timeout=_AGAIN)
+    reading.exception()  # it was seen, also where the caller goes away
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    return isinstance(error, OperationalError) and "interrupt" in str(error.orig)

@@ -98,9 +98,10 @@ class Query(NamedTuple):
         return _merged(self.fields, (*self.without(added._replace(exclude=not exclude)).terms, added))
 
     def only(self, key: str, text: str) -> "Query":
-        """The query with one field asked for anew, as a bar of the histogram does with `at`. Ranges are ranges here."""
+        """The query with one field asked for anew, as a bar of the histogram does with `at`. Marks are marks here."""
         added = self._term(key, text, quoted=False, exclude=False)
-        return self._replace(terms=(*(term for term in self.terms if term.key != added.key), added))
+        left = (term for term in self.terms if term.key != added.key or term.exclude)
+        return self._replace(terms=(*left, added))
 
     def between(self, key: str, low: int, high: int) -> "Query":
         """The query with a field of times asked for anew: from `low`, up to but not `high`, both in microseconds."""

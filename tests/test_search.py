@@ -1,32 +1,35 @@
 import asyncio
 import ipaddress
 import re
-import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.many_events import ADDRESSES, AGENTS, BEGAN, CLIENTS, PEOPLE, REASONS, many_events
 from sqlalchemy import event as happening
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, ids, sqlite
+from events import budget, ids, sqlite, tallies
 from events.budget import TooSlow
 from events.catalogue import FAMILY, NOUN_OF
-from events.family_search import FamilyPage, FamilySearch
+from events.families import FamilyReader
+from events.family import Family
+from events.family_search import FamilySearch
 from events.fields import EVENTS, FAMILIES, FieldSet
-from events.filters import Query, parse
+from events.filters import Query, Value, parse
 from events.history import Event, HistoryReader
+from events.ledger import Unavailable
 from events.positions import positions_at
 from events.search import EventSearch, bounded
-from events.spans import SECOND, moment
+from events.spans import moment
 from events.tallies import Count
 from events.values import AnyOf, Glob, Is, Login, Meaning, Network, Span, Times
+from tests.many_events import ADDRESSES, AGENTS, CLIENTS, PEOPLE, REASONS, many_events
 
 T = TypeVar("T")
 
@@ -127,9 +130,9 @@ def _means(  # noqa: C901 - a case each
             return value.startswith(written[:-1])
         case Span() if isinstance(value, bytes):
             return ids.to_text("fam", value).startswith(written[:-1])
-        case Span(int() | None as low, int() | None as high):
-            assert isinstance(value, int)
-            return (low is None or value >= low) and (high is None or value < high)
+        case Span():
+            low, high = meaning.low or 0, 2**62 if meaning.high is None else meaning.high
+            return isinstance(low, int) and isinstance(high, int) and isinstance(value, int) and low <= value < high
         case Network(first, last):
             assert isinstance(value, bytes)
             return len(value) == len(first) and first <= value <= last
@@ -233,7 +236,7 @@ def _query(terms: list[tuple[str, str, list[int]]], values: dict[str, list[str]]
     return asked(" ".join(f"{sign}{key}:{','.join(some)}" for sign, key, some in words))
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(terms=TERMS)
 async def test_a_search_finds_exactly_what_going_through_all_events_finds(
     terms: list[tuple[str, str, list[int]]], search: EventSearch, told: Told
@@ -248,3 +251,349 @@ async def test_a_search_finds_exactly_what_going_through_all_events_finds(
     assert len(wanted) == sum(number for _, number in facets.values["type"])
     pages = search.export(bounded(query), told.now, len(told.events), at_once=41)
     assert wanted[::-1] == [event.position async for events in pages for event in events]
+
+
+async def plans(engine: AsyncEngine, work: Callable[[], Awaitable[object]]) -> list[str]:
+    """What the database does for each statement of a piece of work."""
+    said: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_rest: object) -> None:
+        said.append((statement, parameters))
+
+    happening.listen(engine.sync_engine, "before_cursor_execute", note)
+    await work()
+    happening.remove(engine.sync_engine, "before_cursor_execute", note)
+    found: list[str] = []
+    async with engine.connect() as connection:
+        for statement, parameters in said:
+            if statement.lstrip().startswith(("SELECT", "WITH")):
+                rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                found += rows.scalars(3).all()
+    return found
+
+
+INDEXES = {
+    "user:alice": "events_subject",
+    "user:alice,bob -client:web ua:Firefox": "events_subject",
+    "type:token.reuse_detected": "events_type",
+    "type:token.*": "events_type",
+    "op:fail at:2h": "events_type",
+    "client:web": "events_client",
+    "actor:policy": "events_actor",
+    "actor:staff:*": "events_actor",
+    "ip:203.0.113.7": "event_private_ip",
+    "ip:203.0.113.0/24 type:token.*": "event_private_ip",
+    "ip:2001:db8::/32": "event_private_ip",
+    "reason:reuse": "events_type",
+    "ticket:INC-1": "events_type",
+    "jti:AAAAAAAAAAAAAAAAAAAAAA": "events_jti",
+    "jti:AAAAAA*": "events_jti",
+    "request:AAAAAAAAAAAAAAAA": "events_request",
+    f"family:{ids.to_text('fam', bytes(16))}": "sqlite_autoindex_events_1",
+    "": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    "at:2d..1d ua:Firefox": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    "position:100..200": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    "client:mobile* -user:alice": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+    "actor:subject": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+}
+
+
+@pytest.mark.parametrize("words", INDEXES)
+async def test_a_search_goes_along_an_index_and_never_through_the_whole_log(
+    words: str, engine: AsyncEngine, search: EventSearch, told: Told
+) -> None:
+    query = asked(words)
+
+    async def everything() -> None:
+        await search.page(query, told.now, counted=True)
+        await search.page(query, told.now, before=200)
+        await search.page(query, told.now, after=200)
+        await search.histogram(query, told.now)
+        await search.facets(query, told.now)
+
+    found = await plans(engine, everything)
+    assert [] == [step for step in found if re.match(r"SCAN (events|event_private|context)\b", step)]
+    assert any(INDEXES[words] in step for step in found)
+
+
+async def test_a_time_is_found_by_bisection_on_the_primary_key(engine: AsyncEngine, told: Told) -> None:
+    times = [0, told.events[0].at, told.events[99].at, told.events[99].at + 1, told.now, 2**62]
+    wanted = [next((e.position for e in told.events if e.at >= at), len(told.events)) for at in times]
+    async with engine.connect() as connection:
+        assert wanted == await positions_at(connection, times, len(told.events))
+        assert [min(place, 50) for place in wanted] == await positions_at(connection, times, 50)
+        assert [] == await positions_at(connection, [], 50)
+
+
+@pytest.mark.parametrize(
+    ("words", "answered"),
+    [
+        ("", "at:24h"),
+        ("ua:Firefox", "ua:Firefox at:24h"),
+        ("-user:alice", "-user:alice at:24h"),
+        ("-at:2h", "-at:2h at:24h"),
+        ("client:mobile*", "client:mobile* at:24h"),
+        ("client:web,mobile*", "client:web,mobile* at:24h"),
+        ("actor:subject", "actor:subject at:24h"),
+        ("user:alice", "user:alice"),
+        ("at:2h", "at:2h"),
+        ("#7", "position:7"),
+    ],
+)
+def test_a_search_that_nothing_bounds_gets_a_bound_that_can_be_seen(words: str, answered: str) -> None:
+    assert answered == bounded(asked(words)).text()
+
+
+async def test_a_page_says_which_query_it_answers(search: EventSearch, told: Told) -> None:
+    page = quick(await search.page(asked(""), told.now))
+    assert ("at:24h", True, len(told.events)) == (page.query.text(), page.added, page.size)
+    assert not quick(await search.page(page.query, told.now)).added
+
+
+async def test_pages_upwards_meet_the_pages_downwards(search: EventSearch, told: Told) -> None:
+    query = asked("client:web at:2w")
+    first = quick(await search.page(query, told.now, limit=10))
+    assert first.newer is None
+    assert first.older is not None
+    second = quick(await search.page(query, told.now, before=first.older, limit=10))
+    back = quick(await search.page(query, told.now, after=second.newer, limit=10))
+    assert [e.position for e in first.events] == [e.position for e in back.events]
+    assert (first.older, None) == (back.older, back.newer)
+
+
+async def test_as_of_shows_the_log_as_it_was(search: EventSearch, told: Told) -> None:
+    query = asked("at:2w")
+    page = quick(await search.page(query, told.now, as_of=100, limit=500, counted=True))
+    assert (list(range(99, -1, -1)), Count(100, capped=False), 100) == (
+        [e.position for e in page.events],
+        page.total,
+        page.size,
+    )
+
+
+async def test_a_client_sees_its_own_events_whatever_it_asks(search: EventSearch, told: Told) -> None:
+    own = {e.position for e in told.events if getattr(e.fact, "client", None) == "web"}
+    for words in ("at:2w", "-client:web at:2w", "client:mobile-ios", "type:token.*", "user:alice", "ip:0.0.0.0/0"):
+        page = quick(await search.page(asked(words), told.now, client="web", limit=500))
+        assert {e.position for e in page.events} <= own
+    assert own == {
+        e.position for e in quick(await search.page(asked("at:2w"), told.now, client="web", limit=500)).events
+    }
+
+
+async def test_a_count_stops_at_its_cap_and_says_so(
+    search: EventSearch, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "COUNT_CAP", 10)
+    for words in ("at:2w", "client:web"):
+        assert Count(10, capped=True) == await search.count(asked(words), told.now)
+    assert ("10+", "1,000", "0") == (
+        str(Count(10, capped=True)),
+        str(Count(1000, capped=False)),
+        str(Count(0, capped=False)),
+    )
+
+
+async def test_a_histogram_over_its_cap_begins_where_it_is_complete(
+    search: EventSearch, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tallies, "HISTOGRAM_CAP", 20)
+    own = [e.at for e in told.events if getattr(e.fact, "client", None) == "web"]
+    bars = quick(await search.histogram(asked("client:web at:2w"), told.now, bars=24))
+    assert (True, own[-21], 21, 24) == (bars.capped, bars.edges[0], sum(bars.counts), len(bars.counts))
+
+
+async def test_a_bar_is_a_link_to_what_it_counts(search: EventSearch, told: Told) -> None:
+    query = asked("op:fail at:2w")
+    bars = quick(await search.histogram(query, told.now, bars=24))
+    narrowed = [query.between("at", low, high) for low, high in pairwise(bars.edges)]
+    assert bars.counts == [quick(await search.count(one, told.now)).number for one in narrowed]
+
+
+async def test_facets_count_the_newest_and_are_links(search: EventSearch, told: Told) -> None:
+    query = asked("at:2w user:alice")
+    facets = quick(await search.facets(query, told.now))
+    for key, values in facets.values.items():
+        for value, number in values:
+            found = quick(await search.count(query.with_(key, value), told.now))
+            assert (key, value, number) == (key, value, found.number)
+
+
+async def test_around_a_moment_every_other_filter_is_dropped(search: EventSearch) -> None:
+    assert list(range(110, 89, -1)) == [e.position for e in quick(await search.around(100))]
+    assert [2, 1, 0] == [e.position for e in quick(await search.around(0, each=2))]
+
+
+async def test_neighbours_are_of_the_same_stream_and_the_same_request(search: EventSearch, told: Told) -> None:
+    of_one = [e for e in told.events if e.stream == told.events[-1].stream]
+    beside = quick(await search.neighbours(of_one[-1]))
+    assert (of_one[-2].position if len(of_one) > 1 else None, None) == (beside.previous, beside.following)
+    asked_for = next(e for e in told.events if e.fact.request)
+    assert [asked_for.position] == [e.position for e in quick(await search.neighbours(asked_for)).request]
+    assert [] == quick(await search.neighbours(told.events[0])).request
+
+
+async def test_a_tail_reads_on_behind_a_position(search: EventSearch, told: Told) -> None:
+    wanted = [e.position for e in told.events if e.position > 300 and getattr(e.fact, "client", None) == "web"]
+    found = quick(await search.tail(asked("client:web"), told.now, 300, limit=5))
+    assert wanted[:5] == [e.position for e in found]
+    assert [] == quick(await search.tail(asked(""), told.now, len(told.events)))
+
+
+# The budget.
+
+SLOW = "WITH RECURSIVE n(x) AS (SELECT 0 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+"""Never ends."""
+
+
+async def _never(connection: AsyncConnection) -> object:
+    return (await connection.execute(text(SLOW))).scalar_one()
+
+
+async def _one(connection: AsyncConnection) -> object:
+    return (await connection.execute(text("SELECT 1"))).scalar_one()
+
+
+async def test_a_query_that_takes_too_long_is_interrupted_and_its_connection_stays_usable(filled: Path) -> None:
+    engine = sqlite.read_engine(filled, connections=1)
+    began = time.monotonic()
+    assert TooSlow(0.2) == await budget.within(engine, _never, 0.2)
+    assert time.monotonic() - began < 1.5
+    assert [1, 1] == [await budget.within(engine, _one, 0.2), await budget.within(engine, _one, 0.2)]
+    await engine.dispose()
+
+
+async def test_many_short_queries_have_one_budget_together(engine: AsyncEngine) -> None:
+    async def on_and_on(connection: AsyncConnection) -> object:
+        while True:
+            await connection.execute(text(SLOW.replace("FROM n)", "FROM n LIMIT 200000)")))
+
+    assert TooSlow(0.2) == await budget.within(engine, on_and_on, 0.2)
+
+
+async def test_a_caller_that_goes_away_takes_its_query_along(filled: Path) -> None:
+    engine = sqlite.read_engine(filled, connections=1)
+    waiting = asyncio.create_task(budget.within(engine, _never, 30))
+    await asyncio.sleep(0.1)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert 1 == await asyncio.wait_for(budget.within(engine, _one), 2)
+    await engine.dispose()
+
+
+async def test_a_query_that_is_wrong_is_not_called_slow(engine: AsyncEngine) -> None:
+    async def wrong(connection: AsyncConnection) -> object:
+        return await connection.execute(text("SELECT nothing FROM nowhere"))
+
+    with pytest.raises(Unavailable):
+        await budget.within(engine, wrong)
+
+
+async def test_an_export_that_is_too_slow_is_not_cut_short_silently(filled: Path, told: Told) -> None:
+    engine = sqlite.read_engine(filled)
+
+    def slow(words: str | None) -> str | None:
+        time.sleep(0.05)
+        return words
+
+    @happening.listens_for(engine.sync_engine, "connect")
+    def replace(connection: Any, _record: object) -> None:
+        connection.run_async(lambda driver: driver.create_function("lower", 1, slow))
+
+    search = EventSearch(engine, seconds=0.3)
+    assert TooSlow(0.3) == await search.page(asked("at:2w ua:none"), told.now)
+    with pytest.raises(Unavailable):
+        _ = [page async for page in search.export(asked("at:2w ua:none"), told.now, 400)]
+    await engine.dispose()
+
+
+# Families.
+
+
+FAMILY_WORDS = (
+    "",
+    "is:living",
+    "is:active client:web",
+    "is:ended -reason:idle",
+    "is:suspicious",
+    "is:revoked,expired",
+    "-is:living -has:reuse",
+    "has:reuse,refusals",
+    "-has:device",
+    "user:alice",
+    "-user:alice,nobody",
+    "user:nobody",
+    "client:mobile*",
+    "gen:>20",
+    "gen:1",
+    "gen:2..40",
+    "age:>2d",
+    "age:12h..3d",
+    "started:2d",
+    "used:1d",
+    "-used:1d",
+    "ends:26d",
+    "ended:1d",
+    "-ended:1d",
+    "ended:<1d",
+    "reason:user_*",
+    "reason:reuse",
+    "by:policy",
+    "by:staff:*",
+    "by:staff:alice",
+)
+
+
+def _family_holds(query: Query, one: Family, people: dict[str, bytes], now: int) -> bool:
+    for term in query.terms:
+        field = query.fields.by_name[term.key]
+        found = any(_family_means(field.key, getattr(one, field.column), v, one, people, now) for v in term.values)
+        if found == term.exclude:
+            return False
+    return True
+
+
+def _family_means(key: str, value: object, asked_for: Value, one: Family, people: dict[str, bytes], now: int) -> bool:
+    states = {
+        "living": one.status == "living",
+        "active": one.status == "living",
+        "revoked": one.status == "revoked",
+        "expired": one.status == "expired",
+        "ended": one.status != "living",
+        "suspicious": bool(one.reused_at) or one.ended_by == "policy",
+        "reuse": bool(one.reused_at),
+        "refusals": bool(one.refusals),
+        "device": bool(one.device),
+    }
+    if key in {"is", "has"}:
+        return states[asked_for.text]
+    if isinstance(asked_for.meaning, Times) and not value:
+        return False
+    return _means(asked_for.meaning, value, people, now, asked_for.text)
+
+
+@pytest.mark.parametrize("words", FAMILY_WORDS)
+async def test_families_found_are_those_that_going_through_all_of_them_finds(
+    words: str, engine: AsyncEngine, told: Told
+) -> None:
+    query, families = asked(words, FAMILIES), FamilySearch(engine)
+    every = await FamilyReader(engine).slice_after(b"", 1_000)
+    wanted = [one.id for one in reversed(every) if _family_holds(query, one, told.people, told.now)]
+    found: list[bytes] = []
+    before: bytes | None = None
+    while True:
+        page = quick(await families.page(query, told.now, before=before, limit=7, counted=True))
+        found += [row.family.id for row in page.rows]
+        assert page.total == Count(len(wanted), capped=False)
+        if page.older is None:
+            break
+        before = page.older
+    assert wanted == found
+    assert wanted == await families.matching(query, told.now, 1_000)
+    assert Count(len(wanted), capped=False) == await families.count(query, told.now)
+
+
+async def test_a_family_is_shown_with_the_name_of_its_subject(engine: AsyncEngine, told: Told) -> None:
+    page = quick(await FamilySearch(engine).page(asked("user:alice", FAMILIES), told.now))
+    assert {"alice"} == {row.name for row in page.rows}
