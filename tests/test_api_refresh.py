@@ -1,6 +1,7 @@
 """Refresh and sign-out over HTTP in body mode: the answer to every verdict (attacks 11, 15-18, 26, 27, 43)."""
 
 import asyncio
+import hashlib
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from events.decision import Change, Decision, Streams
 from tests.conftest import PASSWORD, MakeSettings, running, visiting
 from tests.visitors import (
     ALICE,
+    PAGE,
     bearer,
     code,
     cookie_of,
@@ -479,3 +481,24 @@ async def test_roles_that_changed_stand_in_the_next_access_token(service: app.Se
     assert "roles" not in unpacked(first["access_token"].split(".")[1])
     assert unpacked(second["access_token"].split(".")[1])["roles"] == ["viewer"]
     assert (await http.get("/auth/me", headers=bearer(first["access_token"]))).json()["roles"] == ["viewer"]
+
+
+async def test_attack_31_a_new_master_key_takes_over_without_signing_anybody_out(make_settings: MakeSettings) -> None:
+    old, new = (f"{number}:{hashlib.sha256(bytes([number])).hexdigest()}" for number in (1, 2))
+    async with running(make_settings(master_key=old)) as service, visiting(service) as http:
+        first = await sign_in(http)
+        page = await page_sign_in(http)
+        cookie, csrf = cookie_of(page, "__Host-refresh-web"), page.json()["csrf_token"]
+    async with running(make_settings(master_key=f"{new},{old}")) as service, visiting(service) as http:
+        second = (await refresh(http, first["refresh_token"])).json()
+        again = (await refresh(http, first["refresh_token"])).json()
+        sent = PAGE | {"Cookie": f"__Host-refresh-web={cookie}", "X-CSRF-Token": csrf}
+        carried = await http.post("/auth/refresh", json={}, headers=sent)
+        read = service.families.read_token(second["refresh_token"])
+
+        assert read is not None
+        assert read.key == 2
+        assert second["refresh_token"] == again["refresh_token"]
+        assert carried.status_code == 200
+        assert csrf != carried.json()["csrf_token"]
+        assert (await me(http, first["access_token"])).status_code == 200
