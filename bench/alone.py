@@ -1,7 +1,7 @@
 """The ledger without HTTP, in a process of its own: full batches, and whole histories written quickly.
 
-`python -m bench.alone FOLDER CORE FAMILIES`. Each line on stdin is a number of rotations; the answer says how long
-they took. Refresh commands are made as the use case makes them; nothing is signed.
+`python -m bench.alone FOLDER CORE FAMILIES EACH`. Lines on stdin: `rotate N`, `measure N` (and then the size of the
+file), `age N` (only the first family). Refresh commands are made as the use case makes them; nothing is signed.
 """
 
 import asyncio
@@ -19,15 +19,13 @@ from sqlalchemy import event
 
 from bench.client import AGENT
 from bench.population import ADDRESS, populate
-from bench.process import answer, questions
-from bench.worker import used
+from bench.process import answer, questions, used
 from core import family, log
 from core.clients import Clients
 from core.family import Refresh
-from core.master import MasterKeys
+from core.master import MasterKeys, generate
 from core.policy import Policy
 from core.presence import Presence, warm_up
-from core.start import generate
 from core.token import Token
 from core.verdict import Tags, TagsFor, Verdict
 from events import ids, migrate, sqlite
@@ -58,14 +56,14 @@ class Alone:
         self._next = 0
         self._origins = (Origin(urlsafe_b64encode(n.to_bytes(12)).decode(), _CONTEXT) for n in count())
 
-    async def begin(self, families: int) -> None:
+    async def begin(self, families: int, each: int) -> None:
         """What every ledger begins with, then the people; from here on commits are counted."""
         warm_up()
         await self.ledger.submit(Streams(logs=frozenset((LOG,))), log.start("bench"))
         reading = sqlite.read_engine(self.database, 1)
         await Clients(self.ledger, lambda: read_clients(reading)).ensure()
         await reading.dispose()
-        self._tokens = [one.token for one in await populate(self.ledger, self.master, families)]
+        self._tokens = [one.token for one in await populate(self.ledger, self.master, families, each=each)]
         event.listen(self.writer._engine, "commit", self._count)  # noqa: SLF001 - counted where it happens
 
     def _count(self, _connection: object) -> None:
@@ -134,10 +132,10 @@ _CONTEXT = Context(ADDRESS, AGENT)
 _PRESENCE = Presence(ADDRESS, AGENT)
 
 
-async def _serve(folder: Path, families: int, answers: int) -> None:
+async def _serve(folder: Path, families: int, each: int, answers: int) -> None:
     alone = Alone(folder)
-    await alone.begin(families)
-    answer(answers, {"bytes": await alone.file_bytes(), "row": alone.row_bytes(), **used()})
+    await alone.begin(families, each)
+    answer(answers, {"bytes": await alone.file_bytes(), **used()})
     asked = await questions()
     while line := await asked.readline():
         answer(answers, await _answered(alone, line.decode().split()))
@@ -157,9 +155,9 @@ async def _answered(alone: Alone, words: list[str]) -> dict[str, Any]:
 
 
 def main() -> None:
-    folder, core, families, answers = sys.argv[1:]
+    folder, core, families, each, answers = sys.argv[1:]
     os.sched_setaffinity(0, {int(core)})
-    uvloop.run(_serve(Path(folder), int(families), int(answers)))
+    uvloop.run(_serve(Path(folder), int(families), int(each), int(answers)))
 
 
 if __name__ == "__main__":

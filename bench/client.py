@@ -10,8 +10,10 @@ from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-AGENT = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/147.0.0.0 Safari/537.36"
-"""Of a real browser, as most of them are long."""
+AGENT = (
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/147.0.0.0 Safari/537.36"
+)
+"""Of a real browser; most of them are about as long."""
 TOKEN_LENGTH = 96
 _BEFORE, _AFTER = b'{"refresh_token":"', b'"}'
 _REFRESHED, _ACCESS = b'"refresh_token":"', b'"access_token":"'
@@ -67,6 +69,19 @@ class Connection(asyncio.Protocol):
         self._received = b""
         self._sent = 0.0
         self._until = 0.0
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether there is a connection."""
+        return self._transport is not None
+
+    def close(self) -> None:
+        """End the connection, between two runs."""
+        if self._transport is not None:
+            self._until = 0.0
+            self._transport.close()
+            self._transport = None
 
     def request(self) -> bytes:
         """The next request."""
@@ -77,7 +92,8 @@ class Connection(asyncio.Protocol):
         raise NotImplementedError  # pragma: no cover - the two kinds below say it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._write = cast("asyncio.Transport", transport).write
+        self._transport = cast("asyncio.Transport", transport)
+        self._write = self._transport.write
 
     def run(self, until: float) -> None:
         """Go on until this moment of `time.perf_counter()`; then `ended` is done."""

@@ -1,10 +1,10 @@
-"""People and their families in a ledger, written by its own front door; and the chains that clients go on with."""
+"""People and their families in a ledger, written by its own front door; and the tokens that clients go on with."""
 
 import secrets
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import islice
 from typing import NamedTuple
 
 from bench.client import AGENT
@@ -18,24 +18,28 @@ from events.ledger import Ledger
 from events.private import Account, Context
 
 ADDRESS = "127.0.0.1"
+PASSWORD = "violet-copper-lantern-71-meadow"
+"""Of everybody here."""
 ORIGIN = Origin("bench-bench-benc", Context(ADDRESS, AGENT))
 _AT_ONCE = 200
 _YEAR = 31_536_000
 
 
 class Person(NamedTuple):
-    """Somebody with one family, which is signed in."""
+    """Somebody's family, which is signed in."""
 
     name: str
     subject: bytes
     token: Token
+    first: bool
+    """Whether this family is the person's first."""
 
 
-async def populate(ledger: Ledger, master: MasterKeys, size: int, password: str = "") -> list[Person]:
-    """So many people with a family each. `password` is the hash that they all have."""
+async def populate(ledger: Ledger, master: MasterKeys, size: int, password: str = "", each: int = 1) -> list[Person]:
+    """So many families, `each` of them of one person. `password` is the hash that everybody has."""
     people: list[Person] = []
-    numbers = iter(range(size))
-    while some := [_person(master, number) for number in islice(numbers, _AT_ONCE)]:
+    numbers = iter(range(0, size, each))
+    while some := [one for number in islice(numbers, _AT_ONCE // each) for one in _person(master, number, each)]:
         changes = tuple(change for one in some for change in _changes(master, one, password))
         streams = Streams(frozenset(p.token.family for p in some), frozenset(p.subject for p in some))
         await ledger.submit(streams, lambda _states, _moment, changes=changes: Decision(None, changes), ORIGIN)  # type: ignore[misc]
@@ -43,20 +47,20 @@ async def populate(ledger: Ledger, master: MasterKeys, size: int, password: str 
     return people
 
 
-_NAMES = count()
-
-
-def _person(master: MasterKeys, _number: int) -> Person:
+def _person(master: MasterKeys, number: int, each: int) -> Iterator[Person]:
     at = time.time_ns() // 1000
     who = ids.new_id(at, secrets.token_bytes(ids.RANDOM_BYTES))
-    which = ids.new_id(at, secrets.token_bytes(ids.RANDOM_BYTES))
-    return Person(f"person-{next(_NAMES)}", who, Token(master.current, which, secrets.token_bytes(16), 1))
+    for nth in range(each):
+        which = ids.new_id(at, secrets.token_bytes(ids.RANDOM_BYTES))
+        token = Token(master.current, which, secrets.token_bytes(16), 1)
+        yield Person(f"person-{number}", who, token, first=nth == 0)
 
 
 def _changes(master: MasterKeys, one: Person, password: str) -> Iterator[Change]:
     said = ids.to_text(subject.PREFIX, one.subject)
-    registered = subject.SubjectRegistered(actor="cli", subject=said)
-    yield Change(one.subject, registered, Account(name=one.name, password=password))
+    if one.first:
+        registered = subject.SubjectRegistered(actor="cli", subject=said)
+        yield Change(one.subject, registered, Account(name=one.name, password=password))
     yield Change(one.token.family, issued(master, one))
 
 

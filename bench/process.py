@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +18,13 @@ def cores() -> tuple[int, int]:
     """One core for the server and another for the load; the same one where there is only one."""
     allowed = sorted(os.sched_getaffinity(0))
     return allowed[0], allowed[-1]
+
+
+def used() -> dict[str, float]:
+    """Processor seconds and resident MiB of this process, now and at most."""
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"cpu": time.process_time(), "resident": resident / 2**20, "peak": peak / 2**10}
 
 
 def answer(descriptor: int, told: dict[str, Any]) -> None:

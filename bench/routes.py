@@ -46,19 +46,22 @@ class Floor(Families):
             self._example, id=presented.family, key=presented.key, generation=presented.generation + 1
         )
         jti = urlsafe_b64encode(secrets.token_bytes(16))[:22].decode()
-        return self._issued(Answer(Verdict.ROTATED, state, "", jti, now, now + 900), presented.nonce, self._tools.keys.signing)
+        return self._issued(
+            Answer(Verdict.ROTATED, state, "", jti, now, now + 900), presented.nonce, self._tools.keys.signing
+        )
 
 
 class Baseline(Families):
     """One transaction for each request, through SQLAlchemy and aiosqlite: what one would write first.
 
     The rule is the same, and so are the rows, without the tree over the log. Client and log are kept in memory.
-    One connection, whose users queue: several would wait for each other inside SQLite, by sleeping.
+    The pool is SQLAlchemy's own, unless `connections` says how many there are. With one they queue for it; several
+    wait for each other inside SQLite, by sleeping.
     """
 
-    def __init__(self, tools: Tools, path: str, states: States) -> None:
+    def __init__(self, tools: Tools, path: str, states: States, connections: int | None) -> None:
         super().__init__(tools)
-        self._engine = _engine(path)
+        self._engine = _engine(path, {"pool_size": connections, "max_overflow": 0} if connections else {})
         self._known = {one: states.by_stream[one] for one in (LOG, clients.stream_of("web"))}
 
     async def refresh(self, presented: Token, client: str, carriage: str, visit: Visit) -> Issued | Denied:
@@ -93,10 +96,9 @@ _INSERT_PRIVATE = insert(schema.event_private).values(position=_LAST)
 _UPDATE = update(schema.families).where(schema.families.c.id == bindparam("this"))
 
 
-def _engine(path: str) -> AsyncEngine:
-    engine = create_async_engine(
-        f"sqlite+aiosqlite:///{path}", pool_size=1, max_overflow=0, connect_args={"isolation_level": None}
-    )
+def _engine(path: str, pool: dict[str, int]) -> AsyncEngine:
+    waiting = {"isolation_level": None, "timeout": 60}
+    engine = create_async_engine(f"sqlite+aiosqlite:///{path}", connect_args=waiting, pool_timeout=60, **pool)
 
     @event.listens_for(engine.sync_engine, "connect")
     def durable(connection: Any, _record: Any) -> None:

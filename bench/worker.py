@@ -6,10 +6,8 @@ it was given. Ends when stdin does.
 
 import asyncio
 import os
-import resource
 import socket
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,10 @@ import uvloop
 
 import app
 from bench import routes
-from bench.population import populate, texts
-from bench.process import answer, questions
+from bench.population import PASSWORD, populate, texts
+from bench.process import answer, questions, used
 from core import journal, serving
-from core.start import generate
+from core.master import generate
 from edge import Edge
 from events import client as clients
 from events import migrate, projections, sqlite
@@ -31,9 +29,9 @@ from events.log import STREAM as LOG
 from events.log import Log
 from settings import Settings
 
-PASSWORD = "violet-copper-lantern-71-meadow"
-"""Of everybody here."""
 FAMILIES = 256
+BASELINES = {"baseline": None, "queue": 1}
+"""Connections of the baseline's pool; None is what SQLAlchemy takes by itself."""
 
 
 def settings_of(folder: Path, port: int) -> Settings:
@@ -77,29 +75,23 @@ def application(kind: str, service: app.Service, example: Family) -> Any:
     tools = service.families._tools  # noqa: SLF001 - a comparison takes apart what it compares with
     if kind == "floor":
         service.families = routes.Floor(tools, example)
-    if kind == "baseline":
-        service.families = routes.Baseline(tools, str(service.database), _states(service))
+    if kind in BASELINES:
+        service.families = routes.Baseline(tools, str(service.database), _states(service), BASELINES[kind])
     return app.create_app(service)
 
 
 def _states(service: app.Service) -> States:
     states = States()
     with sqlite.sync_read_engine(service.database).connect() as connection:
-        for kind, stream in ((Log, LOG), (Client, clients.stream_of("web"))):
-            states.by_stream.update({one.id: one for one in projections.load(connection, kind, [stream])})  # type: ignore[type-var]
+        states.by_stream[LOG] = projections.load(connection, Log, [LOG])[0]
+        web = clients.stream_of("web")
+        states.by_stream[web] = projections.load(connection, Client, [web])[0]
     return states
 
 
 def _example(service: app.Service, stream: bytes) -> Family:
     with sqlite.sync_read_engine(service.database).connect() as connection:
         return projections.load(connection, Family, [stream])[0]
-
-
-def used() -> dict[str, float]:
-    """Processor seconds and resident MiB of this process, now and at most."""
-    resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"cpu": time.process_time(), "resident": resident / 2**20, "peak": peak / 2**10}
 
 
 def _said(service: app.Service) -> dict[str, float]:
