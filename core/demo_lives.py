@@ -6,16 +6,15 @@ from typing import NamedTuple
 
 from core import subject
 from core.demo_pen import Pen, Session, origin
-from core.demo_world import DAY, HOUR, MINUTE, Device, Person, busy
-from core.policy import DASHBOARD, SECOND
+from core.demo_world import ANDROID, DAY, HOUR, IOS, MINUTE, Device, Person, busy
+from core.policy import DASHBOARD, SECOND, WEB
 from core.presence import Presence
 from events.decision import Submission
 
 Life = Iterator[Submission]
 """Commands of one story, in order of time."""
-IDLE_WEB = 7 * DAY
-IDLE_PHONE = 14 * DAY
-IDLE_DASHBOARD = 15 * MINUTE
+IDLE = {WEB: 7 * DAY, IOS: 14 * DAY, ANDROID: 14 * DAY, DASHBOARD: 15 * MINUTE}
+"""How long a session of each client may go unused; those of longer settings live on."""
 SWEEP = 30 * SECOND
 """At most so long after its limit a family is seen to have expired."""
 TYPING = 40 * SECOND
@@ -49,7 +48,7 @@ def in_browser(pen: Pen, random: Random, owner: Person, at: int) -> Life:
     if random.random() < 0.3:
         yield session.sign_out(at + 3 * MINUTE, presence, everywhere=random.random() < 0.04)
     else:
-        yield from _forgotten(session, random, at, IDLE_WEB, presence)
+        yield from _forgotten(session, random, at, presence)
 
 
 def on_phone(pen: Pen, random: Random, owner: Person, at: int) -> Life:
@@ -64,7 +63,7 @@ def on_phone(pen: Pen, random: Random, owner: Person, at: int) -> Life:
     if random.random() < 0.08:
         yield session.sign_out(at + 3 * MINUTE, presence)
     else:
-        yield from _forgotten(session, random, at, IDLE_PHONE, presence)
+        yield from _forgotten(session, random, at, presence)
 
 
 def at_the_dashboard(pen: Pen, random: Random, owner: Person, at: int) -> Life:
@@ -78,7 +77,7 @@ def at_the_dashboard(pen: Pen, random: Random, owner: Person, at: int) -> Life:
     if random.random() < 0.6:
         yield session.sign_out(at + 4 * MINUTE, presence)
     else:
-        yield session.lapse(at + IDLE_DASHBOARD + random.randrange(SECOND, SWEEP))
+        yield expires(session, random, at)
 
 
 def left(pen: Pen, random: Random, owner: Person, staff: str, presence: Presence, at: int) -> Life:
@@ -96,7 +95,9 @@ def helped(pen: Pen, random: Random, owner: Person, staff: str, presence: Presen
         yield pen.fail(random, at - 20 * MINUTE, owner, owner.browser.client, owner.at_desk(random))
     decide = subject.set_password(owner.subject, pen.password, staff)
     yield pen.of_subject(decide, owner.subject, at, origin(random, presence))
-    yield Session.new(pen, random, owner, owner.browser, at).sign_in(at + 4 * MINUTE, owner.at_desk(random))
+    session = Session.new(pen, random, owner, owner.browser, at)
+    yield session.sign_in(at + 4 * MINUTE, owner.at_desk(random))
+    yield expires(session, random, at + 4 * MINUTE)
 
 
 def _used(session: Session, random: Random, at: int, presence: Presence, lost: float = 0.008) -> Life:
@@ -111,11 +112,16 @@ def _mistyped(pen: Pen, random: Random, owner: Person, client: str, presence: Pr
             yield pen.fail(random, at + TYPING - ago * 9 * SECOND, owner, client, presence)
 
 
-def _forgotten(session: Session, random: Random, at: int, idle: int, presence: Presence) -> Life:
-    at += idle + random.randrange(SECOND, SWEEP)
-    yield session.lapse(at)
+def expires(session: Session, random: Random, used: int) -> Submission:
+    """What the sweeper does when nobody comes back."""
+    return session.lapse(used + IDLE[session.device.client] + random.randrange(SECOND, SWEEP))
+
+
+def _forgotten(session: Session, random: Random, at: int, presence: Presence) -> Life:
+    end = expires(session, random, at)
+    yield end
     if random.random() < 0.15:
-        yield session.use(at + random.randrange(HOUR, 2 * DAY), presence)
+        yield session.use(round(end.arrived * SECOND) + random.randrange(HOUR, 2 * DAY), presence)
 
 
 def _about(random: Random, mean: float) -> int:

@@ -6,7 +6,7 @@ Each story is what applications, thieves and staff ask for; what comes of it is 
 from random import Random
 
 from core.action import Kill
-from core.demo_lives import Life
+from core.demo_lives import Life, expires
 from core.demo_pen import Pen, Session
 from core.demo_world import DAY, HOUR, MINUTE, Person, carrier, stranger
 from core.policy import SECOND, WEB
@@ -77,18 +77,22 @@ def retry_storm(pen: Pen, random: Random, owner: Person, at: int) -> Life:
     for number in range(1, random.randrange(25, 42)):
         yield session.ask_again(at + number * 200_000 + SECOND, on_the_way)
     yield session.use(at + 20 * MINUTE, on_the_way)
+    yield expires(session, random, at + 20 * MINUTE)
 
 
 def guessing(pen: Pen, random: Random, owner: Person, at: int) -> Life:
     """Many passwords for one account, until its network has to wait; its owner signs in all the same."""
     guesser = stranger(random)
-    yield Session.new(pen, random, owner, owner.browser, at - 20 * HOUR).sign_in(at - 20 * HOUR, owner.at_desk(random))
+    before = Session.new(pen, random, owner, owner.browser, at - 20 * HOUR)
+    yield before.sign_in(at - 20 * HOUR, owner.at_desk(random))
     for number in range(12):
         yield pen.fail(random, at + number * 4 * SECOND, owner, WEB, guesser)
     for number in range(1, 6):
         yield pen.fail(random, at + number * 5 * MINUTE, owner, WEB, guesser)
     session = Session.new(pen, random, owner, owner.browser, at + 40 * MINUTE)
     yield session.sign_in(at + 40 * MINUTE, owner.at_desk(random))
+    yield expires(before, random, at - 20 * HOUR)
+    yield expires(session, random, at + 40 * MINUTE)
 
 
 def stuffing(pen: Pen, random: Random, owners: list[Person], at: int, taken: list[bytes]) -> Life:
@@ -111,6 +115,8 @@ def _kept_alive(sessions: list[Session], presence: Presence, at: int) -> Life:
     for round_ in range(1, 17):
         for number, session in enumerate(sessions):
             yield session.use(at + round_ * 15 * MINUTE + number * 3 * SECOND, presence)
+    ends = [expires(session, session.random, at + 4 * HOUR + MINUTE) for session in sessions]
+    yield from sorted(ends, key=lambda one: one.arrived)
 
 
 def lost_phone(pen: Pen, random: Random, owner: Person, staff: Staff, at: int) -> Life:

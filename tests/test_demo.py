@@ -150,6 +150,13 @@ async def test_sessions_of_the_demonstration_can_be_used(serving: app.Service, t
     assert {Verdict.ROTATED} == {await self_test(reader, one, serving.defaults) for one in usable}
 
 
+def test_what_had_to_expire_has_expired(told: Told) -> None:
+    late = [
+        one for one in family_rows(told.place.database).values() if one.living and one.idle_until < told.end - MINUTE
+    ]
+    assert [] == late
+
+
 def test_what_staff_selected_is_a_query_that_can_be_asked(told: Told) -> None:
     [selected] = told.of("action.planned")
     with closing(sqlite3.connect(told.place.database)) as connection:
