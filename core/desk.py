@@ -43,8 +43,8 @@ async def opened(database: Path, words: Iterable[str]) -> AsyncIterator["Desk"]:
         subjects = Subjects(ledger, SubjectReader(engine), hasher, load_banned(words))
         yield Desk(ledger, engine, subjects, HistoryReader(engine))
     finally:
-        await ledger.close()
         await engine.dispose()
+        await ledger.close()  # last: the writer alone puts the write-ahead log back into the database
         hasher.close()
 
 

@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, select
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -59,6 +60,8 @@ READER_PRAGMAS = (
 LOCK_WAIT = 5.0
 """Seconds that a writer waits for another process' transaction."""
 TRIES = 3
+CLOSE = 360 * 1_000_000
+"""Microseconds, longer than any leeway: a fault that begins before all leeways of the last one are over continues it."""
 SLOW = 0.25
 """Seconds. Who waited longer for a COMMIT may have been told nothing: leeways count from its end, as after a fault."""
 
@@ -105,7 +108,7 @@ def lock_path(database: Path) -> Path:
 def write_engine(database: Path) -> Engine:
     """One connection that may write. Use it only while holding `lock_path(database)`."""
     engine = create_engine(
-        f"sqlite:///{database}",
+        URL.create("sqlite", database=str(database)),
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={"isolation_level": None, "check_same_thread": False},
@@ -117,7 +120,7 @@ def write_engine(database: Path) -> Engine:
 def read_engine(database: Path, connections: int = 4) -> AsyncEngine:
     """Readers for the event loop: they cannot write and never checkpoint."""
     engine = create_async_engine(
-        f"sqlite+aiosqlite:///{database}",
+        _to_read("sqlite+aiosqlite", database),
         pool_size=connections,
         max_overflow=0,
         hide_parameters=True,
@@ -130,13 +133,18 @@ def read_engine(database: Path, connections: int = 4) -> AsyncEngine:
 def sync_read_engine(database: Path) -> Engine:
     """A reader for commands that have no event loop (verify, export)."""
     engine = create_engine(
-        f"sqlite:///{database}",
+        _to_read("sqlite", database),
         poolclass=NullPool,
         hide_parameters=True,
         connect_args={"isolation_level": None},
     )
     _with_pragmas(engine, READER_PRAGMAS)
     return engine
+
+
+def _to_read(driver: str, database: Path) -> URL:
+    """Opened for reading only: makes no file where none is, and leaves the write-ahead log alone when it closes."""
+    return URL.create(driver, database=f"file:{quote(str(database))}", query={"mode": "ro", "uri": "true"})
 
 
 def _with_pragmas(engine: Engine, pragmas: Sequence[str]) -> None:
@@ -175,6 +183,7 @@ class SqliteWriter:
         self._file: tuple[int, int] | None = None
         self._last: tuple[int, float] | None = None
         self._ready: int | None = None
+        self._unable: int | None = None
 
     async def write(self, batch: Sequence[Submission]) -> list[Any]:
         """Commit one batch. An empty one only finds out whether writing works."""
@@ -204,7 +213,7 @@ class SqliteWriter:
             try:
                 return self._transact(batch)
             except Exception as error:  # sorted here: try again, unavailable, or one command's own fault
-                self._ready = None
+                self._stumble()
                 if _passing(error):
                     continue
                 if _unusable(error):
@@ -309,7 +318,16 @@ class SqliteWriter:
             self._ready = now
         took = self._clock.monotonic() - monotonic
         if took > SLOW and result.first_leaf is not None:
+            self._stumble(now)
             self._ready = now + int(took * 1_000_000)
+
+    def _stumble(self, at: int | None = None) -> None:
+        """Nobody could commit from `at` on, or from the last time that was given. Close faults count as one."""
+        if self._ready is not None and self._last is not None:
+            since = self._last[0] if at is None else at
+            if since > self._ready + CLOSE:
+                self._unable = since
+        self._ready = None
 
     def _moment(self, head: Head, monotonic: float) -> Moment:
         """Ledger time never goes back and never stands still, whatever the wall clock does.
@@ -323,9 +341,11 @@ class SqliteWriter:
             given, then = self._last
             passed = int((monotonic - then) * 1_000_000)
             if now - given > passed + passed // 1000 + int(SLOW * 1_000_000):
-                self._ready = None  # the clock was set, or the machine slept: no leeway may have run out by that
+                self._stumble()  # the clock was set, or the machine slept: no leeway may have run out by that
             now = max(now, given + passed)
-        return Moment(now=now, wall=wall, arrived=now, ready=now if self._ready is None else self._ready)
+        if self._unable is None:
+            self._unable = head.last_at  # what went on before is not known; it was alive at least until then
+        return Moment(now, wall, arrived=now, ready=now if self._ready is None else self._ready, unable=self._unable)
 
     def _connected(self) -> Connection:
         """The connection, as long as the path still names the file that was opened first. Raises Unavailable.

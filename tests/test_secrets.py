@@ -95,6 +95,7 @@ def log() -> Iterator[io.StringIO]:
     logging.getLogger().setLevel(logging.DEBUG)
     yield stream
     logging.captureWarnings(capture=False)
+    logging.basicConfig(handlers=[], level=logging.WARNING, force=True)
     structlog.reset_defaults()
 
 
