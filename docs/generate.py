@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md from the settings and docs/events.md from the facts. `make docs` runs it."""
+"""Writes docs/configuration.md, docs/events.md and docs/filters.md from the code. `make docs` runs it."""
 
 import ast
 import inspect
@@ -14,6 +14,10 @@ import msgspec
 
 from events.catalogue import NOUN_OF
 from events.fact import Fact
+from events.fields import EVENTS as EVENT_FIELDS
+from events.fields import FAMILIES as FAMILY_FIELDS
+from events.fields import Field
+from events.filters import MAX_LENGTH, MAX_TERMS
 from settings import PREFIX, SECRETS, Settings
 
 HERE = Path(__file__).parent
@@ -78,6 +82,60 @@ SHARED = {
     "format": "`csv`, `ndjson` or `json`.",
 }
 """What fields mean wherever the fact says nothing else of them."""
+
+
+FILTERS = f"""\
+{NOTE}
+# Filters
+
+One language for the dashboard's search bars, `GET /v1/events?q=`, `session-ledger events --filter` and exports.
+
+```
+type:token.* -client:web user:alice,bob ip:203.0.113.0/24 at:7d
+```
+
+- Terms of different fields must all hold. Values of one field are alternatives: `user:alice user:bob` is
+  `user:alice,bob`.
+- `-` excludes. An event that has no such value is not excluded.
+- `"a b"` is a value with spaces, commas or marks in it; `\\"` and `\\\\` stand for themselves there.
+- `*` stands for anything, where a field takes it; patterns ignore case.
+- Numbers and times take ranges: `>=10`, `>10`, `<=10`, `<10`, `10..20`, `10..*`, `*..20`. A range ends before its end.
+- Times: `15m`, `2h`, `7d`, `2w` reach from then until now; `2026-11-20` is the day, `2026-11-20T09:30Z` the minute,
+  both in UTC.
+- Some values need no field: `fam_…`, `sub_…`, a jti, a request id, an address or network, and `#48213`, an event.
+- At most {MAX_LENGTH} characters and {MAX_TERMS} terms. There is no search for text.
+
+A mistake is answered with its position and, where one is near, with what may have been meant (422 over HTTP).
+"""
+
+SHORT_LISTS = {"op", "is", "has", "actor"}
+"""Fields all of whose values fit into the table; those of `type` are in events.md."""
+FILTERS_OF = (
+    (
+        EVENT_FIELDS,
+        """
+## Events
+
+Newest first. A search goes along an index, so it needs one bound: a time, a position, or a field marked *Index* with
+whole values or the patterns shown. Where there is none, `at:24h` is added, visibly. Counts stop at 1,000 (`1,000+`), a
+query at two seconds.
+
+| field | meaning | examples |
+|---|---|---|
+""",
+    ),
+    (
+        FAMILY_FIELDS,
+        """
+## Families
+
+The latest begun first; ended families stay. No bound is needed.
+
+| field | meaning | examples |
+|---|---|---|
+""",
+    ),
+)
 
 
 def main() -> None:
@@ -147,9 +205,9 @@ def _own_fields(fact: type[Fact]) -> str:
 
 def _table(fact: type[Fact]) -> str:
     hints = get_type_hints(fact)
-    documented = dict(_docstrings(fact))
+    documented = SHARED | dict(_docstrings(fact))
     rows = [
-        f"| `{field.name}` | {hints[field.name].__name__} | {_default(field)} | {documented.get(field.name) or SHARED[field.name]} |\n"
+        f"| `{field.name}` | {hints[field.name].__name__} | {_default(field)} | {documented[field.name]} |\n"
         for field in msgspec.structs.fields(fact)
         if field.name not in Fact.__struct_fields__
     ]
@@ -178,7 +236,21 @@ def _below_fields(owner: ast.stmt) -> Iterator[tuple[str, str]]:
                 yield name, " ".join(text.split())
 
 
-PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "events.md": events}
+def filters() -> str:
+    """The language, and one row for each field of the registry."""
+    tables = (f"{title}{''.join(map(_filter, fields.fields))}" for fields, title in FILTERS_OF)
+    return FILTERS + "".join(tables)
+
+
+def _filter(field: Field) -> str:
+    names = ", ".join(f"`{name}:`" for name in (field.key, *field.aliases))
+    values = f" One of {', '.join(f'`{value}`' for value in field.values)}." if field.key in SHORT_LISTS else ""
+    examples = " ".join(f"`{field.key}:{example}`" for example in field.examples)
+    bound = " *Index.*" if field.indexed else ""
+    return f"| {names} | {field.meaning}.{values}{bound} | {examples} |\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {"configuration.md": configuration, "events.md": events, "filters.md": filters}
 
 if __name__ == "__main__":
     main()

@@ -97,10 +97,14 @@ def _arms(field: Field, term: Term, people: People) -> Iterable[Arm]:
         return [Arm(PRIVATE, compared(m, PRIVATE.c.ip, people), isinstance(m, Is)) for m in places]
     if field.body:
         return [Arm(EVENTS, EVENTS.c.type == code) for code in types_with(field.body)]
-    column = EVENTS.c[field.column]
-    singles = [m for meaning in meanings for m in _singly(meaning)]
+    return [arm for name in filter(None, (field.column, field.also)) for arm in _along_column(name, meanings, people)]
+
+
+def _along_column(name: str, meanings: list[Meaning], people: People) -> list[Arm]:
+    column = EVENTS.c[name]
+    singles = [single for meaning in meanings for single in _singly(meaning)]
     # as the partial index says it
-    also = [EVENTS.c.actor != literal_column(f"'{schema.ORDINARY_ACTOR}'")] if field.column == "actor" else []
+    also = [EVENTS.c.actor != literal_column(f"'{schema.ORDINARY_ACTOR}'")] if name == "actor" else []
     if len(singles) > MOST_ARMS:
         return [Arm(EVENTS, and_(any_of([compared(m, column, people) for m in meanings]), *also), ordered=False)]
     known = (m for m in singles if not isinstance(m, Login) or m.name in people)
@@ -146,7 +150,8 @@ def conditions(query: Query, people: People, gone: Term | None = None) -> tuple[
 def _condition(field: Field, term: Term, people: People) -> ColumnElement[bool]:
     meanings = [value.meaning for value in term.values]
     if field.column:
-        return any_of([compared(m, unindexed(EVENTS.c[field.column]), people) for m in meanings])
+        columns = [unindexed(EVENTS.c[name]) for name in (field.column, field.also) if name]
+        return any_of([compared(m, column, people) for m in meanings for column in columns])
     if field.body:
         stated = json_text(EVENTS.c.body, literal_column(f"'{field.body}'"))
         has_it = unindexed(EVENTS.c.type).in_(types_with(field.body))

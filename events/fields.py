@@ -40,6 +40,8 @@ class Field(NamedTuple):
     examples: tuple[str, ...]
     column: str = ""
     """Of `events` or `families`."""
+    also: str = ""
+    """Another column that may hold it."""
     body: str = ""
     """A field of facts; only events whose fact has it can match."""
     private: str = ""
@@ -202,6 +204,15 @@ EVENTS: Final = field_set(
         indexed=True,
     ),
     Field("jti", "Id of an access token", codes(JTI_LENGTH, "a jti"), ("A" * JTI_LENGTH,), column="jti", indexed=True),
+    Field(
+        "action",
+        "What staff did at once: its own events and all that it did",
+        stream_ids("act"),
+        (f"act_{'a' * 26}",),
+        column="action",
+        also="stream",
+        indexed=True,
+    ),
     Field("reason", "Why: the code that the event gives", words, ("reuse", "user_*"), body="reason", indexed=True),
     Field("ticket", "Number of the incident", words, ("INC-4711",), body="ticket", indexed=True),
     Field("at", "When", times, ("24h", "2026-11-20", "2026-11-20T09:30Z..2h", ">=2026-11-01"), column="at"),
@@ -244,8 +255,8 @@ FAMILIES: Final = field_set(
         column="reused_at",
         values=tuple(_MARKS),
     ),
-    _USER,
-    Field("family", "The session itself", stream_ids("fam"), (_FAMILY,), column="id", indexed=True),
+    _USER._replace(indexed=False),
+    Field("family", "The session itself", stream_ids("fam"), (_FAMILY,), column="id"),
     Field("client", "The application", words, ("web", "mobile*"), column="client"),
     Field("reason", "Why it ended", words, ("reuse", "user_*"), column="ended_reason"),
     Field("by", "Who ended it", actors, ("policy", "staff:alice"), column="ended_by"),

@@ -271,6 +271,7 @@ def _shapes(word: str) -> list[str]:
         "position": re.fullmatch(r"#[0-9]{1,15}", word),
         "family": ids.from_text("fam", word),
         "user": ids.from_text("sub", word),
+        "action": ids.from_text("act", word),
         "ip": as_network(word) if re.search(r"[.:]", word) else None,
         "jti": as_code(word, JTI_LENGTH),
         "request": as_code(word, REQUEST_LENGTH),

@@ -38,6 +38,7 @@ class Story:
         self.chance = random.Random(seed)
         self.subjects = {name: self.stream() for name in PEOPLE}
         self.families: list[tuple[bytes, str, str]] = []
+        self.actions = [ids.to_text("act", self.stream()) for _ in range(2)]
         self.now = float(BEGAN)
 
     def stream(self) -> bytes:
@@ -99,6 +100,7 @@ class Story:
                     actor=self.actor(),
                     reason=self.chance.choice(REASONS),
                     ticket=self.chance.choice(("", "INC-1")),
+                    action=self.chance.choice(("", *self.actions)),
                     **whose,
                 )
             case 1:

@@ -27,13 +27,16 @@ WRITES = {"events.ledger", "events.commit", "events.sqlite"}
 PURE = {
     *(
         f"events.{name}"
-        for name in "ids fact private decision action family subject client key log merkle checkpoint catalogue".split()
+        for name in (
+            "ids fact private decision action family subject client key log merkle checkpoint catalogue "
+            "values spans fields filters"
+        ).split()
     ),
     *(
         f"core.{name}"
         for name in (
-            "verdict family beginning ending subject client key log origin address policy token presence problem header "
-            "body password"
+            "verdict family beginning ending subject client key log origin address policy token presence problem "
+            "header body password"
         ).split()
     ),
 }

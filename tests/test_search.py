@@ -112,6 +112,9 @@ def _field(event: Event, key: str) -> object:  # noqa: C901 - a case each
             return event.at
         case "position":
             return event.position
+        case "action":
+            part_of = getattr(fact, "action", "")
+            return ids.parse("act", part_of) if part_of else event.stream
         case _:
             return getattr(fact, key, None) or None
 
@@ -203,6 +206,7 @@ def _values(everything: list[Event]) -> dict[str, list[str]]:
         "ip": [*(a for a in ADDRESSES if a), "203.0.113.0/24", "0.0.0.0/0", "::/0", "2001:db8::/64", "203.0.113.0/25"],
         "ua": ['"fox"', "*chrome*100%*", "*[x]", "sonde", "*ÉÜ", '"é"', "*_*", *(f'"{a}"' for a in AGENTS if a)],
         "reason": [*REASONS, "user_*", "idle", "none"],
+        "action": [*some("action")[:3], ids.to_text("act", streams[0])],
         "ticket": ["INC-1", "inc-*", "INC-2"],
         "request": [c for c in codes if len(c) == 16][:4] + [f"{c[:7]}*" for c in codes if len(c) == 16][:2],
         "jti": [c for c in codes if len(c) == 22][:4] + [f"{c[:6]}*" for c in codes if len(c) == 22][:2],
@@ -290,6 +294,7 @@ INDEXES = {
     "jti:AAAAAA*": "events_jti",
     "request:AAAAAAAAAAAAAAAA": "events_request",
     f"family:{ids.to_text('fam', bytes(16))}": "sqlite_autoindex_events_1",
+    f"action:{ids.to_text('act', bytes(16))}": "events_action",
     "": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
     "at:2d..1d ua:Firefox": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
     "position:100..200": "INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
