@@ -11,6 +11,7 @@ import structlog
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 
 from api import account, auth, problems, public
 from api.door import Door
@@ -216,7 +217,7 @@ def create_app(service: Service) -> Edge:
         route_handlers=[auth.router, account.router, public.router, dashboard.router(staff_door_of(service, pages))],
         dependencies={"door": Provide(lambda: door_of(service), use_cache=True, sync_to_thread=False)},
         exception_handlers=problems.exception_handlers(),
-        openapi_config=OpenAPIConfig("Session Ledger", VERSION, path="/schema") if settings.public_schema else None,
+        openapi_config=_description() if settings.public_schema else None,
         logging_config=None,
         debug=False,
     )
@@ -230,6 +231,12 @@ def create_app(service: Service) -> Edge:
     if settings.metrics_port is not None:
         config = replace(config, observe=service.metrics.request)
     return Edge(inner, config)
+
+
+def _description() -> OpenAPIConfig:
+    """The API's description as JSON, at /schema. The pages that Litestar offers load scripts from other hosts."""
+    shown = JsonRenderPlugin(path=["/", "/openapi.json"])
+    return OpenAPIConfig("Session Ledger", VERSION, path="/schema", render_plugins=[shown])
 
 
 def door_of(service: Service) -> Door:

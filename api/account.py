@@ -11,6 +11,7 @@ from api import answers
 from api.answers import CSRF_FAILED, NO_STORE, TokenAnswer
 from api.door import Door, Given
 from api.presented import is_foreign
+from api.problems import documented
 from api.visits import visit
 from core.families import Denied, Present
 from core.problem import Problem
@@ -74,8 +75,8 @@ async def who(request: Request[Any, Any, Any], door: Door) -> Present | Response
     return await door.families.authenticate(token) or answers.unauthenticated(presented=True)
 
 
-@get("/me")
-async def me(request: Request[Any, Any, Any], door: Given) -> Response[Me] | Response[Any]:
+@get("/me", responses=documented(401, 503))
+async def me(request: Request[Any, Any, Any], door: Given) -> Response[Me]:
     """Who am I? Answers from the committed state: a session that was ended a moment ago gets 401."""
     present = await who(request, door)
     if isinstance(present, Response):
@@ -93,8 +94,8 @@ async def me(request: Request[Any, Any, Any], door: Given) -> Response[Me] | Res
     return Response(said, headers=dict(NO_STORE))
 
 
-@get("/sessions")
-async def sessions(request: Request[Any, Any, Any], door: Given) -> Response[Sessions] | Response[Any]:
+@get("/sessions", responses=documented(401, 503))
+async def sessions(request: Request[Any, Any, Any], door: Given) -> Response[Sessions]:
     """Where am I signed in? Living sessions, newest first."""
     present = await who(request, door)
     if isinstance(present, Response):
@@ -104,7 +105,7 @@ async def sessions(request: Request[Any, Any, Any], door: Given) -> Response[Ses
     return Response(Sessions(living), headers=dict(NO_STORE))
 
 
-@delete("/sessions/{family_id:str}", status_code=204)
+@delete("/sessions/{family_id:str}", status_code=204, responses=documented(401, 404, 503))
 async def end_session(
     request: Request[Any, Any, Any],
     family_id: FromPath[str],
@@ -122,10 +123,10 @@ async def end_session(
     return Response(None, status_code=204, headers=dict(NO_STORE))
 
 
-@post("/password", status_code=200)
+@post("/password", status_code=200, responses=documented(400, 401, 403, 429, 503))
 async def password(
     request: Request[Any, Any, Any], data: JSONBody[PasswordRequest], door: Given
-) -> Response[TokenAnswer] | Response[Any]:
+) -> Response[TokenAnswer]:
     """Change the password. All sessions end; the answer holds the tokens of a new one."""
     present = await who(request, door)
     if isinstance(present, Response):

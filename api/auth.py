@@ -10,6 +10,7 @@ from api import answers, cookies
 from api.answers import CSRF_FAILED, NO_STORE, TokenAnswer
 from api.door import Given
 from api.presented import NO_TOKEN, UNKNOWN_CLIENT, in_cookie, is_foreign, known, presented
+from api.problems import documented
 from api.visits import visit
 from core.families import Denied, SignIn
 from core.policy import WEB
@@ -51,10 +52,8 @@ class CsrfAnswer(msgspec.Struct):
         return "CsrfAnswer()"
 
 
-@post("/login", status_code=200)
-async def login(
-    request: Request[Any, Any, Any], data: JSONBody[LoginRequest], door: Given
-) -> Response[TokenAnswer] | Response[Any]:
+@post("/login", status_code=200, responses=documented(400, 401, 403, 429, 503))
+async def login(request: Request[Any, Any, Any], data: JSONBody[LoginRequest], door: Given) -> Response[TokenAnswer]:
     """Sign in with name and password; the answer holds an access token, and a refresh token in cookies or body."""
     if not known(data.client_id, door):
         return answers.said(UNKNOWN_CLIENT)
@@ -71,10 +70,10 @@ async def login(
     return answers.denied(request, issued) if isinstance(issued, Denied) else answers.tokens(request, issued)
 
 
-@post("/refresh", status_code=200)
+@post("/refresh", status_code=200, responses=documented(400, 401, 403, 429, 503))
 async def refresh(
     request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given
-) -> Response[TokenAnswer] | Response[Any]:
+) -> Response[TokenAnswer]:
     """Use a refresh token; it is used up, and its successor is in the answer."""
     found = presented(request, data.refresh_token, data.client_id, door)
     if isinstance(found, Problem):
@@ -83,10 +82,8 @@ async def refresh(
     return answers.denied(request, issued) if isinstance(issued, Denied) else answers.tokens(request, issued)
 
 
-@get("/csrf")
-async def csrf(
-    request: Request[Any, Any, Any], door: Given, client_id: FromQuery[str] = WEB
-) -> Response[CsrfAnswer] | Response[Any]:
+@get("/csrf", responses=documented(400, 401, 403))
+async def csrf(request: Request[Any, Any, Any], door: Given, client_id: FromQuery[str] = WEB) -> Response[CsrfAnswer]:
     """The CSRF token for the cookie, for a page on another host of the same site. Uses nothing up."""
     found = in_cookie(request, client_id, door)
     if isinstance(found, Problem):
@@ -94,7 +91,7 @@ async def csrf(
     return Response(CsrfAnswer(door.families.csrf_token(found.family)), headers=dict(NO_STORE))
 
 
-@post("/logout", status_code=204)
+@post("/logout", status_code=204, responses=documented(400, 401, 403, 503))
 async def logout(request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given) -> Response[None]:
     """End the session of the token. Any genuine token of it will do, an old one too."""
     found = presented(request, data.refresh_token, data.client_id, door)
@@ -104,7 +101,7 @@ async def logout(request: Request[Any, Any, Any], data: JSONBody[RefreshRequest]
     return _signed_out(data)
 
 
-@post("/logout-all", status_code=204)
+@post("/logout-all", status_code=204, responses=documented(400, 401, 403, 503))
 async def logout_all(request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given) -> Response[None]:
     """End all sessions of the user, on all devices."""
     found = presented(request, data.refresh_token, data.client_id, door)

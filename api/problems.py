@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, NoReturn
 
+import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.response.base import ASGIResponse
 
-from core.problem import NOT_FOUND, Problem, invalid
+from core.problem import NOT_FOUND, PROBLEM_JSON, Problem, invalid
 from edge import note, rendered
 
 _KNOWN: Mapping[int, Problem] = {
@@ -24,6 +26,27 @@ _SAFE_KEY = re.compile(r"[a-z_][a-z0-9_.\[\]]{0,63}")
 _SAFE_MESSAGES = ("Expected `", "Object missing required field `")
 """How messages begin that quote our own names only; others quote what came in."""
 _MAX_FLAWS = 5
+
+
+class ProblemDetails(msgspec.Struct):
+    """The body of every refusal (RFC 9457), as the description of the API shows it; `core.problem` writes it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+
+
+def documented(*statuses: int) -> dict[int, ResponseSpec]:
+    """What a route says of its refusals in the description of the API."""
+    return {
+        status: ResponseSpec(
+            ProblemDetails, description=HTTPStatus(status).phrase, media_type=PROBLEM_JSON, generate_examples=False
+        )
+        for status in statuses
+    }
 
 
 class ProblemResponse(Response[Any]):

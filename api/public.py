@@ -7,6 +7,7 @@ from litestar import MediaType, Response, Router, get
 
 from api import answers
 from api.door import Given
+from api.problems import documented
 from core.problem import UNAVAILABLE
 
 PAGE = """<!doctype html>
@@ -46,15 +47,15 @@ async def live() -> Health:
     return Health("live")
 
 
-@get("/health/ready")
-async def ready(door: Given) -> Response[Health] | Response[Any]:
+@get("/health/ready", responses=documented(503))
+async def ready(door: Given) -> Response[Health]:
     """The ledger can commit: a batch without commands just did."""
     if await door.ready():
         return Response(Health("ready"))
     return answers.said(UNAVAILABLE, dict(UNAVAILABLE.headers))
 
 
-@get("/", media_type=MediaType.HTML)
+@get("/", media_type=MediaType.HTML, include_in_schema=False)
 async def index() -> str:
     """A small page that links on."""
     return PAGE

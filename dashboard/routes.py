@@ -50,6 +50,7 @@ def router(door: Door) -> Router:
     return Router(
         "/dashboard",
         route_handlers=HANDLERS,
+        include_in_schema=False,  # for people, not for programs
         guards=[gate(door)],
         middleware=[CarryCookie()],
         exception_handlers={HTTPException: refused, SignInNeeded: sign_in_first},

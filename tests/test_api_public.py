@@ -73,20 +73,34 @@ async def test_the_start_page_links_on_and_runs_nothing(http: httpx.AsyncClient)
 
 
 async def test_the_description_of_the_api_is_public_only_where_it_is_switched_on(make_settings: MakeSettings) -> None:
-    paths = (
-        "/schema",
-        "/schema/openapi.json",
-        "/schema/openapi.yaml",
-        "/schema/swagger",
-        "/schema/redoc",
-        "/schema/elements",
-    )
+    pages = ("/schema/swagger", "/schema/redoc", "/schema/scalar", "/schema/elements", "/schema/rapidoc")
     async with running(make_settings()) as service, visiting(service) as http:
+        paths = ("/schema", "/schema/openapi.json", *pages)
         assert {(404, "not_found")} == {code(await http.get(path)) for path in paths}
     async with running(make_settings(public_schema=True)) as service, visiting(service) as http:
-        described = (await http.get("/schema/openapi.json")).json()
+        described = await http.get("/schema")
+        # These pages of the framework load scripts from other hosts.
+        assert {404} == {(await http.get(path)).status_code for path in pages}
 
-    assert {"/auth/login", "/auth/refresh", "/auth/me"} <= set(described["paths"])
+    assert described.headers["content-type"] == "application/vnd.oai.openapi+json"
+    assert {"/auth/login", "/auth/refresh", "/auth/me"} <= set(described.json()["paths"])
+    assert not [path for path in described.json()["paths"] if path.startswith("/dashboard")]
+
+
+async def test_the_description_tells_what_is_answered_and_what_a_refusal_looks_like(
+    make_settings: MakeSettings,
+) -> None:
+    async with running(make_settings(public_schema=True)) as service, visiting(service) as http:
+        described = (await http.get("/schema")).json()
+        refused = (await http.get("/auth/me")).json()
+    answers = described["paths"]["/auth/refresh"]["post"]["responses"]
+    parts = described["components"]["schemas"]
+
+    assert {"200", "400", "401", "403", "429", "503"} == set(answers)
+    assert answers["200"]["content"]["application/json"]["schema"]["$ref"].endswith("/TokenAnswer")
+    assert answers["401"]["content"]["application/problem+json"]["schema"]["$ref"].endswith("/ProblemDetails")
+    assert set(refused) == set(parts["ProblemDetails"]["properties"])
+    assert set(parts["ProblemDetails"]["required"]) == set(refused)
 
 
 async def test_attack_32_no_header_of_a_request_changes_what_we_say_of_ourselves(http: httpx.AsyncClient) -> None:
