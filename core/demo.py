@@ -4,18 +4,20 @@ Every event is what a rule made of a command; only the time is told, not passed.
 staff too, has one password.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+from sqlalchemy import Connection
 
 from core import start
 from core.actions import Actions
 from core.checkpointing import Checkpointing
 from core.clients import Clients
 from core.demo_cast import Cast, Size
-from core.demo_order import Waiting, at_of, in_order, write
+from core.demo_order import Waiting, at_of, batches, in_order, write
 from core.demo_pen import Pen
 from core.demo_turns import Turns
 from core.demo_world import HOUR
@@ -34,8 +36,11 @@ from events.commit import Clock
 from events.decision import Submission
 from events.families import FamilyReader
 from events.keys import read_keys
-from events.ledger import MAX_BATCH, Ledger
+from events.ledger import Ledger
 from events.sqlite import SqliteWriter
+
+BATCHES = 16
+"""In one transaction: a page of an index is written once for all of them."""
 
 
 class Place(NamedTuple):
@@ -126,15 +131,20 @@ class Telling:
 
     async def close(self) -> None:
         """Give up what is open."""
-        await self.ledger.close()
         await self.engine.dispose()
+        await self.ledger.close()  # last: the writer alone puts the write-ahead log back into the database
 
-    async def _tell(self, waiting: Iterator[Submission], done: Callable[[int], None]) -> None:
-        """Full batches, one after the other: making one beside the commit of another would only make both wait."""
-        while batch := list(islice(waiting, MAX_BATCH)):
-            self.now = max(self.now, at_of(batch[-1]))
-            self.cast.pen.size = await self.writer.maintain(partial(write, batch))
+    async def _tell(self, commands: Iterator[Submission], done: Callable[[int], None]) -> None:
+        """One after the other: making a batch beside the commit of another would only make both wait."""
+        waiting = batches(commands)
+        while some := list(islice(waiting, BATCHES)):
+            self.now = max(self.now, at_of(some[-1][-1]))
+            await self.writer.maintain(partial(self._write, some))
             done((self.now - self.cast.start) // HOUR)
+
+    def _write(self, some: Iterable[Sequence[Submission]], connection: Connection) -> None:
+        for batch in some:
+            self.cast.pen.size = write(batch, connection)
 
     def _seconds(self) -> float:
         return self.now / SECOND

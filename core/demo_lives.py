@@ -32,7 +32,8 @@ def in_browser(pen: Pen, random: Random, owner: Person, at: int) -> Life:
     """Sittings of some refreshes each; then a sign-out, or nothing any more until the limit."""
     session, presence = Session.new(pen, random, owner, owner.browser, at), owner.at_desk(random)
     yield from _mistyped(pen, random, owner, owner.browser.client, presence, at)
-    yield session.sign_in(at + TYPING, presence)
+    at += TYPING
+    yield session.sign_in(at, presence)
     while True:
         for _ in range(_about(random, 3.4)):
             at += random.randrange(15 * MINUTE, 19 * MINUTE)
@@ -55,7 +56,8 @@ def on_phone(pen: Pen, random: Random, owner: Person, at: int) -> Life:
     """Opened some times a day for weeks, between Wi-Fi and mobile; an answer is lost now and then."""
     session, presence = Session.new(pen, random, owner, owner.phone, at), owner.on_phone(random)
     yield from _mistyped(pen, random, owner, owner.phone.client, presence, at)
-    yield session.sign_in(at + TYPING, presence)
+    at += TYPING
+    yield session.sign_in(at, presence)
     for _ in range(_about(random, 13)):
         at = _next_time(random, at + random.randrange(16 * MINUTE, 9 * HOUR), owner.zone)
         presence = owner.on_phone(random) if random.random() < 0.3 else presence

@@ -10,6 +10,7 @@ from core.policy import SECOND
 from events import commit
 from events.commit import Failed, Head
 from events.decision import Moment, Submission
+from events.ledger import MAX_BATCH
 from events.sqlite import untraced
 
 
@@ -59,6 +60,18 @@ def _go_on(under_way: list[_Coming], number: int, life: Life, end: int) -> None:
 def at_of(one: Submission) -> int:
     """Microseconds: here a command arrives at the moment that it is told of."""
     return round(one.arrived * SECOND)
+
+
+def batches(commands: Iterator[Submission]) -> Iterator[list[Submission]]:
+    """As full as the ledger's own; what staff do begins one, so that all that they saw is in the log."""
+    batch: list[Submission] = []
+    for one in commands:
+        if batch and (len(batch) == MAX_BATCH or one.streams.actions):
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
 
 
 def write(batch: Sequence[Submission], connection: Connection) -> int:

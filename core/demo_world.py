@@ -143,12 +143,13 @@ BROWSERS: Final = (
     _chrome("Linux; Android 10; K", 147, " Mobile"),
 )
 PHONES: Final = (
-    *(Device(IOS, f"Harbour/{app} (iPhone; iOS {ios}) CFNetwork/3860 Darwin/25.1.0", "iPhone")
-      for app, ios in (("5.2.1", "26.1"), ("5.2.0", "26.1"), ("5.1.4", "26.0"))),
-    Device(ANDROID, "Harbour/5.2.1 (Linux; Android 16; Pixel 9) okhttp/5.1.0", "Pixel 9"),
-    Device(ANDROID, "Harbour/5.2.0 (Linux; Android 16; SM-S931B) okhttp/5.1.0", "Galaxy S25"),
-    Device(ANDROID, "Harbour/5.1.4 (Linux; Android 15; moto g85) okhttp/4.12.0"),
-)  # fmt: skip
+    Device(IOS, "Harbour/5.2.1 (com.example.harbour; build:521; iOS 26.1.0) Alamofire/5.10.2", "iPhone"),
+    Device(IOS, "Harbour/5.2.0 (com.example.harbour; build:514; iOS 26.1.0) Alamofire/5.10.2", "iPhone"),
+    Device(IOS, "Harbour/5.1.4 (com.example.harbour; build:498; iOS 26.0.1) Alamofire/5.10.2", "iPhone"),
+    Device(ANDROID, "Harbour/5.2.1 Android/16 (Pixel 9)", "Pixel 9"),
+    Device(ANDROID, "Harbour/5.2.0 Android/16 (SM-S931B)", "Galaxy S25"),
+    Device(ANDROID, "Harbour/5.1.4 Android/15 (moto g85)"),
+)
 STRANGERS: Final = (
     "Mozilla/5.0 (X11; Ubuntu; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     f"{_chrome(_WINDOWS, 138)} OPR/122.0.0.0",
