@@ -46,6 +46,7 @@ from events.family_search import FamilySearch
 from events.history import HistoryReader
 from events.keys import read_keys
 from events.ledger import Ledger, Unavailable
+from events.overview import OverviewReader
 from events.pivots import PivotReader
 from events.sqlite import SqliteWriter
 from events.subjects import SubjectReader
@@ -174,9 +175,8 @@ class Service:
     def _table(self) -> tuple[Job, ...]:
         sweeper = Sweeper(self.ledger, self.family_reader, self.defaults, self.writer.now, self.clients.get)
         contexts = ContextExpiry(self.ledger, self.writer, self.settings.context_ttl, self.writer.now)
-        counting = (Job("count families", 30, self.living.run),) if self.settings.metrics_port else ()
         return (
-            *counting,
+            Job("count families", 15, self.living.run),
             Job("checkpoint", 1, self.checkpointing.run),
             Job("follow keys", 2, self.keys.refresh),
             Job("follow clients", 2, self.clients.refresh),
@@ -278,6 +278,8 @@ def staff_door_of(service: Service, pages: Pages) -> StaffDoor:
         subjects=service.subjects,
         family_search=service.family_search,
         pivots=PivotReader(service.engine),
+        overview=OverviewReader(service.engine),
+        living=lambda: service.living.living,
     )
 
 

@@ -18,6 +18,7 @@ from events.families import FamilyReader
 from events.family import PREFIX, Family
 from events.family_search import FamilySearch
 from events.history import HistoryReader
+from events.overview import OverviewReader
 from events.pivots import PivotReader
 from events.subject import Subject
 from events.subjects import SubjectReader
@@ -52,6 +53,9 @@ class Door(NamedTuple):
     subjects: Subjects
     family_search: FamilySearch
     pivots: PivotReader
+    overview: OverviewReader
+    living: Callable[[], float]
+    """How many families live, as last counted; NaN where they were not."""
 
 
 class Staff(NamedTuple):

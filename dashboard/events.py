@@ -13,12 +13,6 @@ PAGE_SIZE: Final = 50
 """At about 830 bytes a row a page stays under 64 KiB."""
 
 
-@get("/", opt=wants(VIEWER))
-async def first() -> answers.Page:
-    """The first page is the audit log."""
-    return answers.see_other("/dashboard/events")
-
-
 @get("/events", opt=wants(VIEWER))
 async def events(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """Events before a position; without one, the newest."""

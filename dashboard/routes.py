@@ -7,7 +7,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 
-from dashboard import answers, events, families, sign_in
+from dashboard import actions, answers, events, families, kills, lookup, overview, prove, sign_in
 from dashboard.cookie import CarryCookie
 from dashboard.door import Door, Given, Staff
 from dashboard.gate import PUBLIC, SignInNeeded, gate
@@ -25,10 +25,17 @@ async def static(door: Given, name: FromPath[str]) -> Response[bytes]:
 
 
 HANDLERS = [
-    events.first,
+    overview.overview,
     events.events,
     families.show,
-    families.revoke,
+    lookup.ask,
+    lookup.look_up,
+    kills.preview,
+    kills.kill,
+    actions.latest,
+    actions.show,
+    prove.form,
+    prove.prove,
     sign_in.form,
     sign_in.sign_in,
     sign_in.sign_out,

@@ -1,0 +1,99 @@
+"""Is something wrong right now? Numbers of the last 24 hours, and the few events to look at. Reads only."""
+
+from typing import Any, NamedTuple
+
+from litestar import Request, Response, get
+
+from dashboard import answers, rows, telling
+from dashboard.door import VIEWER, Given, GivenStaff
+from dashboard.gate import wants
+from events.budget import TooSlow
+from events.overview import HOURS, Overview
+
+BAR_HEIGHT = 56
+"""Units of the drawing."""
+
+
+class Card(NamedTuple):
+    """One number with its 24 hours, and where it leads."""
+
+    title: str
+    total: str
+    unit: str
+    bars: list[tuple[int, int, str]]
+    """Height, count and time of each hour."""
+    href: str
+    tone: str
+
+
+@get("/", opt=wants(VIEWER))
+async def overview(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
+    """The first page."""
+    found = await door.overview.read(door.now())
+    if isinstance(found, TooSlow):
+        return answers.html(door.pages.render("overview.html", staff=staff, found=None, cards=[], alerts=[], now=0))
+    alerts = await rows.rows_of(found.alerts, door.subject_reader)
+    if answers.wants_json(request):
+        return answers.json(_as_json(found, alerts, door.living()))
+    page = door.pages.render(
+        "overview.html",
+        staff=staff,
+        found=found,
+        cards=cards(found),
+        busy=_bars(found.all, found.hours),
+        living=door.living(),
+        alerts=alerts,
+        now=door.now(),
+    )
+    return answers.html(page)
+
+
+def cards(found: Overview) -> list[Card]:
+    """What is counted, the most alarming first."""
+    wanted = (
+        ("Reuse detected", "token.reuse_detected", "alarm"),
+        ("Sessions ended", "family.revoked", "warn"),
+        ("Wrong passwords", "subject.login_failed", "warn"),
+        ("Sign-ins", "token.issued", "good"),
+    )
+    return [
+        Card(
+            title,
+            _total(found.by_type[name], capped=found.capped),
+            "in 24 h",
+            _bars(found.by_type[name], found.hours),
+            f"/dashboard/events?q=type:{name}+at:24h",
+            tone if sum(found.by_type[name]) else "quiet",
+        )
+        for title, name, tone in wanted
+    ]
+
+
+def _total(counts: list[int], *, capped: bool) -> str:
+    return f"{sum(counts):,}{'+' if capped else ''}"
+
+
+def _bars(counts: list[int], hours: list[int]) -> list[tuple[int, int, str]]:
+    """A count that is not zero is never invisible."""
+    most = max(counts, default=0) or 1
+    heights = [max(3, round(BAR_HEIGHT * count / most)) if count else 0 for count in counts]
+    return [(height, count, telling.stamp(at)) for height, count, at in zip(heights, counts, hours, strict=True)]
+
+
+def _as_json(found: Overview, alerts: list[rows.Row], living: float) -> dict[str, Any]:
+    return {
+        "size": found.size,
+        "last_at": telling.iso(found.last_at),
+        "hours": [telling.iso(at) for at in found.hours],
+        "events": found.all,
+        "by_type": found.by_type,
+        "capped": found.capped,
+        "refreshes_per_minute": found.rotations / 5,
+        "families_living": None if living != living else int(living),  # noqa: PLR0124 - not counted yet is NaN
+        "alerts": [rows.as_json(row) for row in alerts],
+        "retries": [
+            {"client": client, "count": count, "from_another_network": moved} for client, count, moved in found.retries
+        ],
+        "ahead": found.ahead,
+        "window_hours": HOURS,
+    }

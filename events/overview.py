@@ -1,0 +1,112 @@
+"""What happened in the last 24 hours, in numbers and in the few events that somebody should look at. Never writes."""
+
+from bisect import bisect_right
+from collections import Counter
+from typing import Final, NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from events import budget, history, schema
+from events.budget import TooSlow
+from events.family import FamilyRevoked, TokenIssued, TokenRefused, TokenRetried, TokenReuseDetected, TokenRotated
+from events.history import Event
+from events.positions import positions_at
+from events.subject import SubjectLoginBlocked, SubjectLoginFailed
+
+HOUR: Final = 3_600 * 1_000_000
+HOURS: Final = 24
+COUNTED: Final = (TokenIssued, TokenRetried, TokenReuseDetected, TokenRefused, FamilyRevoked, SubjectLoginFailed)
+"""Seldom enough to be counted one by one; rotations are far more, and only a minute of them is."""
+CAP: Final = 20_000
+"""Events of one type that are counted; beyond it a bar says `more`."""
+ALERTS: Final = 12
+RETRIES: Final = 500
+"""Retries that are looked at for where they came from."""
+
+_E = schema.events.c
+
+
+class Overview(NamedTuple):
+    """The last 24 hours as of a size of the log."""
+
+    size: int
+    last_at: int
+    hours: list[int]
+    """Where each of the 24 hours begins, in microseconds, the last one ending now."""
+    all: list[int]
+    """Events in each hour."""
+    by_type: dict[str, list[int]]
+    """Of the counted types, events in each hour, by name."""
+    capped: bool
+    rotations: int
+    """Refreshes in the last five minutes."""
+    alerts: list[Event]
+    """Reuses and blocks of sign-in, newest first."""
+    retries: list[tuple[str, int, int]]
+    """Clients whose tokens came twice in time: name, how often, and how often from another network."""
+    ahead: int
+    """Tokens newer than the ledger knows: commits were lost."""
+
+
+class OverviewReader:
+    """Reads it within a budget of time. Raises Unavailable."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def read(self, now: int) -> Overview | TooSlow:
+        """The overview at a time, in microseconds."""
+        return await budget.within(self._engine, lambda connection: _read(connection, now))
+
+
+async def _read(connection: AsyncConnection, now: int) -> Overview:
+    head = (await connection.execute(select(schema.head.c.size, schema.head.c.last_at))).one()
+    hours = [now - (HOURS - number) * HOUR for number in range(HOURS)]
+    *edges, recent = await positions_at(connection, [*hours, now - 300 * 1_000_000], head.size)
+    found = {fact.TYPE: await _positions(connection, fact.CODE, edges[0]) for fact in COUNTED}
+    rotated = await _positions(connection, TokenRotated.CODE, recent)
+    return Overview(
+        size=head.size,
+        last_at=head.last_at,
+        hours=hours,
+        all=[high - low for low, high in zip(edges, [*edges[1:], head.size], strict=True)],
+        by_type={name: _in_hours(positions, edges) for name, positions in found.items()},
+        capped=any(len(positions) > CAP for positions in found.values()),
+        rotations=len(rotated),
+        alerts=await _newest(connection, (TokenReuseDetected.CODE, SubjectLoginBlocked.CODE), edges[0], ALERTS),
+        retries=_by_client(await _newest(connection, (TokenRetried.CODE,), edges[0], RETRIES)),
+        ahead=_ahead(await _newest(connection, (TokenRefused.CODE,), edges[0], RETRIES)),
+    )
+
+
+async def _positions(connection: AsyncConnection, code: int, low: int) -> list[int]:
+    """From the index alone, in order."""
+    newest = select(_E.position).where(_E.type == code, _E.position >= low).order_by(_E.position.desc()).limit(CAP + 1)
+    return [row.position for row in await connection.execute(newest)][::-1]
+
+
+async def _newest(connection: AsyncConnection, codes: tuple[int, ...], low: int, limit: int) -> list[Event]:
+    found: list[Event] = []
+    for code in codes:  # one by one, because each is a stretch of the index on type
+        query = history.selected().where(_E.type == code, _E.position >= low).order_by(_E.position.desc()).limit(limit)
+        found += await history.fetch(connection, query)
+    return sorted(found, key=lambda event: -event.position)[:limit]
+
+
+def _in_hours(positions: list[int], edges: list[int]) -> list[int]:
+    counts = [0] * len(edges)
+    for position in positions:
+        counts[bisect_right(edges, position) - 1] += 1
+    return counts
+
+
+def _by_client(retries: list[Event]) -> list[tuple[str, int, int]]:
+    facts = [event.fact for event in retries if isinstance(event.fact, TokenRetried)]
+    times = Counter(fact.client for fact in facts)
+    moved = Counter(fact.client for fact in facts if fact.network_tag)
+    return [(client, count, moved[client]) for client, count in times.most_common(5)]
+
+
+def _ahead(refused: list[Event]) -> int:
+    return sum(isinstance(event.fact, TokenRefused) and event.fact.reason == "ahead" for event in refused)
