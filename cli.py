@@ -11,7 +11,7 @@ import click
 
 from core import checks, demo, desk, faults, journal, line, masters
 from core.demo_cast import Size
-from core.desk import ACTOR, Desk
+from core.desk import ACTOR, Desk, Slow
 from core.key import Verdict as KeyVerdict
 from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.policy import Policy
@@ -23,6 +23,7 @@ from core.verdict import STAFF_ROLES, Verdict
 from events import family, heads, ids, migrate, sqlite
 from events.checkpoint import public_of
 from events.checkpoints import CheckpointStore, Contradiction, Signed
+from events.filters import Mistake, Query, parse
 from events.rebuild import rebuild as rebuilt
 from events.subject import Subject
 from events.verify import UNREADABLE, Finding
@@ -38,6 +39,7 @@ SENTENCES = (
     BadName,
     BadRoles,
     WeakPassword,
+    Slow,
 )
 """Their text is a sentence for people already."""
 PAGE = 500
@@ -402,20 +404,25 @@ def _set_client(name: str, *, enabled: bool) -> None:
     click.echo(f"{name} is {'enabled' if enabled else 'disabled'}.")
 
 
-@main.command(epilog="Example: session-ledger events --family fam_aac6cf… --json")
+@main.command(epilog="Example: session-ledger events --filter 'type:token.* user:alice at:2h' --json")
+@click.option("--filter", "words", default="", metavar="QUERY", help="Only those that match; see docs/filters.md.")
+@click.option("--family", "family_id", default="", help="Only those of one family.")
 @click.option("--follow", is_flag=True, help="Go on with new events until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each event.")
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(0, 100_000), help="How many of the newest.")
-@click.option("--family", "family_id", default="", help="Only those of one family.")
-def events(*, follow: bool, as_json: bool, limit: int, family_id: str) -> None:
+def events(*, words: str, family_id: str, follow: bool, as_json: bool, limit: int) -> None:
     """Show the newest events, oldest first.
 
     A row says position, time, what happened, whose it is, by whom and from where.
     """
     stream = _family(family_id) if family_id else None
+    query = _query(words, family_id) if words else None
 
     async def told(at: Desk) -> None:
-        async for some in at.events(stream, limit, follow=follow):
+        async for some in at.found(query, limit, follow=follow) if query else at.events(stream, limit, follow=follow):
+            if isinstance(some, Query):
+                click.echo(f"Nothing bounds this search, so this was asked: {some.text()}", err=True)
+                continue
             names = {} if as_json else await at.names(some)
             for one in some:
                 click.echo(line.record(one) if as_json else line.row(one, names))
@@ -423,6 +430,13 @@ def events(*, follow: bool, as_json: bool, limit: int, family_id: str) -> None:
 
     with suppress(KeyboardInterrupt):
         at_desk(told)
+
+
+def _query(words: str, family_id: str) -> Query:
+    found = parse(words)
+    if isinstance(found, Mistake):
+        raise Refused(f"{journal.escaped(found.text)}\n{' ' * found.position}{'^' * found.length}\n{found.told()}")
+    return found.only("family", family_id) if family_id else found
 
 
 @main.command("demo", epilog="Example: session-ledger demo && session-ledger serve")

@@ -1,10 +1,12 @@
 """What the command line does with a ledger, beside a running service. Needs no master key; knows no terminal."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,19 +18,30 @@ from core.start import StartError
 from core.subjects import Subjects
 from core.verdict import Answer
 from events import heads, ids, sqlite
+from events.budget import TooSlow
 from events.client import Client, stream_of
 from events.clients import read_clients
 from events.decision import Streams
+from events.filters import Query
 from events.history import Event, HistoryReader
 from events.key import Key
 from events.keys import read_keys
 from events.ledger import Ledger
+from events.search import EventSearch
 from events.subject import PREFIX
 from events.subjects import SubjectReader
 
 ACTOR = "cli"
 PAGE = 500
 FOLLOW_SECONDS = 0.3
+SEARCH_SECONDS = 30.0
+"""A terminal may wait longer than a page."""
+
+T = TypeVar("T")
+
+
+class Slow(Exception):
+    """A search found no answer in time; its text says what to do."""
 
 
 @asynccontextmanager
@@ -91,6 +104,22 @@ class Desk:
             else:
                 await asyncio.sleep(FOLLOW_SECONDS)
 
+    async def found(self, query: Query, limit: int, *, follow: bool) -> AsyncIterator[list[Event] | Query]:
+        """As `events`, of those that match. Where a bound in time was added, the query as answered comes first."""
+        search = EventSearch(self.engine, SEARCH_SECONDS)
+        page = _quick(await search.page(query, _now(), limit=max(1, limit)))
+        if page.added:
+            yield page.query
+        if limit and page.events:
+            yield page.events[::-1]
+        place = page.size - 1
+        while follow:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            later = _quick(await search.tail(query, _now(), place, PAGE))
+            if later:
+                place = later[-1].position
+                yield later
+
     async def _end(self, stream: bytes | None) -> int:
         """The last position of the log, -1 if it is empty; or the last version of a stream, 0 if there is none."""
         if stream is None:
@@ -109,3 +138,13 @@ class Desk:
         streams = frozenset(ids.parse(PREFIX, text) for text in told if text)
         found = await self.subjects.reader.names(streams)
         return {ids.to_text(PREFIX, stream): name for stream, name in found.items()}
+
+
+def _quick(answer: T | TooSlow) -> T:
+    if isinstance(answer, TooSlow):
+        raise Slow(f"No answer within {answer.seconds:.0f} seconds: name a user, a family or a shorter time.")
+    return answer
+
+
+def _now() -> int:
+    return time.time_ns() // 1000

@@ -162,9 +162,15 @@ async def test_a_rotated_session_reads_as_rows_of_one_story(place: Place) -> Non
             assert not await one.rotate()
         rows = place.done("events", "--family", one.family).splitlines()
         newest = place.done("events", "--limit", "2").splitlines()
+        ending = place.done("events", "--filter", "op:fail,revoke user:admin").splitlines()
+        of_one = place.done("events", "--filter", "-op:revoke", "--family", one.family).splitlines()
+        bounded = place.run("events", "--filter", "-type:token.rotated", "--json", "--limit", "1")
     kinds = ["token.issued", "token.rotated", "token.rotated", "token.reuse_detected", "family.revoked"]
     assert kinds == [row.split()[2] for row in rows]
-    assert newest == rows[-2:]
+    assert newest == rows[-2:] == ending
+    assert rows[:-1] == of_one
+    assert "Nothing bounds this search, so this was asked: -type:token.rotated at:24h\n" == bounded.err
+    assert "family.revoked" == json.loads(bounded.out)["type"]
     assert [] == [row for row in rows if "admin" not in row or "127.0.0.1" not in row or " by " not in row]
     assert "because of reuse" in rows[-1]
 
@@ -192,6 +198,11 @@ async def test_events_tell_no_secret(place: Place) -> None:
         (("revoke", "fam_" + "a" * 26, "--reason", "whim"), "", "whim"),
         (("revoke", "fam_" + "a" * 26, "--reason", "left", "--ticket", "no spaces"), "", "ticket"),
         (("events", "--family", "admin"), "", "admin"),
+        (
+            ("events", "--filter", "at:2h usr:admin"),
+            "",
+            "\n      ^^^\nThere is no field `usr` for events. Did you mean `user:`?",
+        ),
         (("client", "disable", "unheard"), "", "no client unheard"),
         (("keys", "rotate"), "", "--force"),
         (("user", "add", "bob", "--password", ALICE), "", "No such option"),
