@@ -1,27 +1,20 @@
-"""One family: its story, what of it still works, and Revoke. Reads by readers, ends through core."""
+"""One family: its story, what of it still works, and the way to end it. Reads only."""
 
 from typing import Any, Final, NamedTuple
 
-from litestar import Request, Response, get, post
+from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from core.reason import STAFF_REASONS
-from dashboard import answers, cookie, forms, rows, story, telling, way
+from dashboard import answers, rows, story, telling, way
 from dashboard.door import RESPONDER, VIEWER, Door, Given, GivenStaff, Staff
-from dashboard.forms import Revocation
-from dashboard.gate import visit_of, wants
+from dashboard.gate import wants
 from dashboard.rows import Names, Row
 from events import family, ids, subject
 from events.families import Held
 
 SHOWN: Final = 100
 """Events of a story on one page: of a longer one its first and its last, and any stretch that `after` asks for."""
-NOTICES: Final = {
-    "revoked": "Family revoked. Its refresh token is refused from now on.",
-    "already": "Nothing was changed: this family had ended before.",
-}
-"""What stands above the page after a POST, by code; only where the family really has ended."""
 
 
 class Told(NamedTuple):
@@ -43,30 +36,7 @@ async def show(
     told = await _told(door, family_id, way.whole(request.query_params.get("after", "")))
     if answers.wants_json(request):
         return answers.json(_as_json(told, door.now()))
-    notice = NOTICES.get(request.query_params.get("notice", ""), "") if not told.held.family.living else ""
-    return answers.html(_page(door, staff, told, forms.EMPTY, notice))
-
-
-@post("/families/{family_id:str}/revoke", opt=wants(RESPONDER), status_code=303)
-async def revoke(
-    request: Request[Any, Any, Any], door: Given, staff: GivenStaff, family_id: FromPath[str]
-) -> Response[Any]:
-    """End the family, whatever happened to it since the page was shown; one that has ended stays as it is."""
-    stream = ids.from_text(family.PREFIX, family_id)
-    if stream is None or await door.family_reader.get(stream) is None:
-        raise NotFoundException
-    fields = await request.form()
-    asked = forms.revocation({name: str(fields.get(name, "")) for name in ("reason", "ticket", "note")})
-    if asked.flaws:
-        return answers.html(_page(door, staff, await _told(door, family_id), asked, ""), 422)
-    actor = f"{rows.STAFF}{ids.to_text(subject.PREFIX, staff.subject.id)}"
-    answer = await door.families.revoke(
-        stream, actor, asked.reason, visit_of(request), note=asked.note, ticket=asked.ticket
-    )
-    if stream == staff.family.id:
-        cookie.clear(request.scope)
-        return answers.see_other(f"{way.SIGN_IN}?why=own")
-    return answers.see_other(f"/dashboard/families/{family_id}?notice={'revoked' if answer.ended else 'already'}")
+    return answers.html(_page(door, staff, told))
 
 
 async def _told(door: Door, family_id: str, after: int | None = None) -> Told:
@@ -96,7 +66,7 @@ async def _told(door: Door, family_id: str, after: int | None = None) -> Told:
     )
 
 
-def _page(door: Door, staff: Staff, told: Told, asked: Revocation, notice: str) -> bytes:
+def _page(door: Door, staff: Staff, told: Told) -> bytes:
     state = told.held.family
     return door.pages.render(
         "family.html",
@@ -108,11 +78,8 @@ def _page(door: Door, staff: Staff, told: Told, asked: Revocation, notice: str) 
         later=told.rows[-1].event.version if told.rows and told.rows[-1].event.version < state.version else None,
         reuse=told.reuse,
         usable=story.usable(state, door.now()),
-        asked=asked,
-        reasons=STAFF_REASONS,
         may_revoke=state.living and staff.may(RESPONDER),
         own=state.id == staff.family.id,
-        notice=notice,
         now=door.now(),
     )
 

@@ -17,6 +17,7 @@ HEADLINES: Final = {
     403: "Not allowed",
     404: "Nothing here",
     405: "Not that way",
+    409: "Something else has changed",
     429: "Too many tries",
     503: "One moment",
 }

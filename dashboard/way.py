@@ -32,6 +32,11 @@ def whole(text: str) -> int | None:
     return int(text)
 
 
+def to_prove(wanted: str) -> str:
+    """The page that asks for the password again, and leads back."""
+    return f"/dashboard/re-authenticate?{urlencode({'next': back(wanted)})}"
+
+
 def to_sign_in(why: str, wanted: str) -> str:
     """The sign-in page, which says why it is shown and leads back."""
     goal = back(wanted)

@@ -1,0 +1,47 @@
+"""The password once more, before what cannot be undone: a new family takes over, signed in just now."""
+
+from typing import Any
+
+from litestar import Request, Response, get, post
+from litestar.params import FromQuery
+
+from core.families import Denied, SignIn
+from core.passwords import Busy
+from core.policy import DASHBOARD
+from core.verdict import Verdict
+from dashboard import answers, asked, cookie, way
+from dashboard.door import VIEWER, Given, GivenStaff, Staff
+from dashboard.gate import visit_of, wants
+from dashboard.sign_in import MAX_TYPED
+
+
+@get("/re-authenticate", opt=wants(VIEWER))
+async def form(door: Given, staff: GivenStaff, next: FromQuery[str] = "") -> Response[Any]:  # noqa: A002
+    """Ask for it, and say why."""
+    return answers.html(_page(door, staff, way.back(next), ""))
+
+
+@post("/re-authenticate", opt=wants(VIEWER), status_code=303)
+async def prove(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
+    """Begin a family in place of this one and go on. The cookie changes, so a copy of the old one is worth nothing."""
+    fields = await request.form()
+    goal, password = way.back(asked.text(fields, "next")), asked.text(fields, "password")
+    if not password or len(password) > MAX_TYPED:
+        return answers.html(_page(door, staff, goal, "The password is wrong."), 422)
+    command = SignIn(staff.name, password, DASHBOARD, "cookie", replaces=staff.token)
+    try:
+        issued = await door.families.sign_in(command, visit_of(request))
+    except Busy:
+        return answers.html(_page(door, staff, goal, "Many people are signing in. Try again in a moment."), 503)
+    if not isinstance(issued, Denied):
+        cookie.keep(request.scope, issued.refresh_token)
+        return answers.see_other(goal)
+    if issued.verdict is Verdict.THROTTLED:
+        answer = answers.html(_page(door, staff, goal, "Too many tries. Wait a little, then try again."), 429)
+        answer.headers["Retry-After"] = str(issued.retry_after)
+        return answer
+    return answers.html(_page(door, staff, goal, "The password is wrong."), 422)
+
+
+def _page(door: Given, staff: Staff, goal: str, wrong: str) -> bytes:
+    return door.pages.render("prove.html", staff=staff, next=goal, wrong=wrong)
