@@ -60,7 +60,7 @@ def _aftermath(session: Session, at: int, thief: tuple[Presence, int], owner: tu
     """The thief goes on trying; the owner's application asks once more and is told."""
     for after in (40 * SECOND, 50 * SECOND, 3 * MINUTE, 9 * MINUTE):
         yield session.use(at + after, *thief, insist=True)
-    yield session.use(at + 11 * MINUTE, *owner)
+    yield session.use(at + 11 * MINUTE, *owner, insist=True)
     for after in (14 * MINUTE, 16 * MINUTE):
         yield session.use(at + after, *thief, insist=True)
 
