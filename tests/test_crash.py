@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from events import sqlite
 from events.family import REVOKED
 from tests.check import check, events_of, family_rows
 from tests.crash_child import CALM, CLIENTS, POINTS, REBUILD, Order
@@ -58,7 +59,10 @@ class Ledger:
         return [json.loads(line) for line in (self.folder / "answers").read_text().splitlines()]
 
     def assert_whole(self) -> None:
-        """Every invariant, and nothing that was answered is missing."""
+        """Every invariant, and nothing that was answered is missing; a reader that comes first sees all of it."""
+        with sqlite.sync_read_engine(self.database).connect() as connection:
+            seen = connection.exec_driver_sql("SELECT size FROM head").scalar_one()
+        assert seen == len(events_of(self.database))
         check(self.database, self.folder / "checkpoints")
         self._assert_rotations_present()
         families = family_rows(self.database)
