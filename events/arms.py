@@ -94,6 +94,8 @@ def _arms(field: Field, term: Term, people: People) -> Iterable[Arm]:
     meanings = [value.meaning for value in term.values]
     if field.private:
         places = without_overlap(m for m in meanings if isinstance(m, Is | Network))
+        if len(places) > MOST_ARMS:
+            return [Arm(PRIVATE, any_of([compared(m, PRIVATE.c.ip, people) for m in places]), ordered=False)]
         return [Arm(PRIVATE, compared(m, PRIVATE.c.ip, people), isinstance(m, Is)) for m in places]
     if field.body:
         return [Arm(EVENTS, EVENTS.c.type == code) for code in types_with(field.body)]

@@ -321,6 +321,29 @@ async def test_a_search_goes_along_an_index_and_never_through_the_whole_log(
     assert any(INDEXES[words] in step for step in found)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ip:" + ",".join(f"::{n:x}" for n in range(100)),
+        "ip:" + ",".join(f"::{n:x}" for n in range(80)) + " #1 #3 #5 #7 #9 #11 #13 #15",
+        "ip:" + ",".join(f"::{n:x}" for n in range(45)) + " #1 #3 #5 #7 #9 #11 #13 #15",
+        "user:" + ",".join("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") * 3,
+        "-user:" + ",".join(f"{n}" for n in range(100, 220)),
+        "client:" + ",".join(f"{n}" for n in range(100, 220)) + " position:" + ",".join("13579"),
+        "position:" + ",".join(f"{n}" for n in range(0, 240, 2)),
+        "-position:" + ",".join(f"{n}" for n in range(0, 200, 2)) + " type:*",
+        "type:*,token.*,family.* op:access,create,revoke,fail,admin -at:1d at:2w",
+        "at:" + ",".join(f"{n}d..{n - 1}d" for n in range(60, 2, -2)),
+        "ua:" + "*a" * 200 + " at:2w",
+    ],
+)
+async def test_the_widest_queries_are_answered_too(words: str, search: EventSearch, told: Told) -> None:
+    query = asked(words)
+    wanted = [e.position for e in reversed(told.events) if holds(bounded(query), e, told.people, told.now)]
+    assert wanted == await all_pages(search, query, told.now, limit=200)
+    assert len(wanted) == sum(quick(await search.histogram(query, told.now)).counts)
+
+
 async def test_a_time_is_found_by_bisection_on_the_primary_key(engine: AsyncEngine, told: Told) -> None:
     times = [0, told.events[0].at, told.events[99].at, told.events[99].at + 1, told.now, 2**62]
     wanted = [next((e.position for e in told.events if e.at >= at), len(told.events)) for at in times]
