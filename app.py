@@ -31,8 +31,10 @@ from core.policy import Policy
 from core.presence import warm_up
 from core.start import StartError
 from core.subjects import Subjects
+from core.verification import Verification
 from core.watching import Watching
 from dashboard import routes as dashboard
+from dashboard.door import Condition
 from dashboard.door import Door as StaffDoor
 from dashboard.pages import Pages
 from edge import Edge, EdgeConfig
@@ -80,6 +82,7 @@ class Service:
         for job in self._jobs:
             job.cancel()
         await asyncio.gather(*self._jobs, return_exceptions=True)
+        await self.verification.close()
         await self.actions.close()
         await self.families.close()
         await self.ledger.drain()
@@ -117,6 +120,8 @@ class Service:
         seed, *older = (master.checkpoint_seed(number) or b"" for number in master.numbers)
         store = CheckpointStore(settings.checkpoint_dir)
         self.checkpointing = Checkpointing(self.writer, store, origin, seed, map(public_of, older))
+        publics = tuple(public_of(one) for one in (seed, *older))
+        self.verification = Verification(self.database, store, publics)
         await self._continue_checkpoints()
         if settings.metrics_port is not None:
             self.ledger.committed = self.metrics.batch
@@ -279,7 +284,26 @@ def staff_door_of(service: Service, pages: Pages) -> StaffDoor:
         family_search=service.family_search,
         pivots=PivotReader(service.engine),
         overview=OverviewReader(service.engine),
+        keys=service.keys,
+        verification=service.verification,
+        condition=lambda: condition_of(service),
         living=lambda: service.living.living,
+    )
+
+
+def condition_of(service: Service) -> Condition:
+    """How the service is now."""
+    signed, database = service.checkpointing, service.database
+    files = (database, database.with_name(f"{database.name}-wal"))
+    return Condition(
+        version=VERSION,
+        waiting=service.ledger.waiting,
+        commands=service.ledger.commands,
+        batches=service.ledger.batches,
+        signed=signed.size,
+        signed_at=int(signed.signed_at * 1_000_000),
+        note=signed.note,
+        sizes={file.name: file.stat().st_size for file in files if file.exists()},
     )
 
 

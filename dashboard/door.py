@@ -8,9 +8,11 @@ from litestar.params import SkipValidation
 
 from core.actions import Actions
 from core.families import Families
+from core.keys import Keys
 from core.lookup import Lookup
 from core.subjects import Subjects
 from core.token import Token
+from core.verification import Verification
 from core.watching import Watching
 from dashboard.pages import Pages
 from events import ids
@@ -20,6 +22,7 @@ from events.family_search import FamilySearch
 from events.history import HistoryReader
 from events.overview import OverviewReader
 from events.pivots import PivotReader
+from events.subject import PREFIX as SUBJECT
 from events.subject import Subject
 from events.subjects import SubjectReader
 
@@ -34,6 +37,23 @@ REACH: Final = {
     ADMIN: frozenset({ADMIN}),
 }
 """What a route asks for, and the roles that have it."""
+
+
+class Condition(NamedTuple):
+    """How the service is, as the system page shows it. Times are microseconds."""
+
+    version: str
+    waiting: int
+    """Commands that wait for a commit."""
+    commands: int
+    batches: int
+    """Committed since the start."""
+    signed: int
+    """Events that the last checkpoint covers."""
+    signed_at: int
+    note: str
+    sizes: dict[str, int]
+    """Bytes of the files, by name."""
 
 
 class Door(NamedTuple):
@@ -54,6 +74,9 @@ class Door(NamedTuple):
     family_search: FamilySearch
     pivots: PivotReader
     overview: OverviewReader
+    keys: Keys
+    verification: Verification
+    condition: Callable[[], Condition]
     living: Callable[[], float]
     """How many families live, as last counted; NaN where they were not."""
 
@@ -77,6 +100,11 @@ class Staff(NamedTuple):
     def family_id(self) -> str:
         """`fam_…` of the session at this dashboard."""
         return ids.to_text(PREFIX, self.family.id)
+
+    @property
+    def subject_id(self) -> str:
+        """`sub_…`, as events name an actor."""
+        return ids.to_text(SUBJECT, self.subject.id)
 
     @property
     def role(self) -> str:

@@ -7,7 +7,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 
-from dashboard import actions, answers, events, families, kills, lookup, overview, prove, sign_in
+from dashboard import access, actions, answers, events, families, keys, kills, lookup, overview, prove, sign_in, system
 from dashboard.cookie import CarryCookie
 from dashboard.door import Door, Given, Staff
 from dashboard.gate import PUBLIC, SignInNeeded, gate
@@ -36,6 +36,14 @@ HANDLERS = [
     actions.show,
     prove.form,
     prove.prove,
+    keys.keys,
+    keys.rotate,
+    keys.preview,
+    keys.revoke,
+    system.system,
+    system.verify,
+    access.access,
+    access.change,
     sign_in.form,
     sign_in.sign_in,
     sign_in.sign_out,

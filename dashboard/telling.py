@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from core.presence import describe
 from core.reason import STAFF_REASONS
+from events import family, ids
 from events.private import Context
 
 SECOND = 1_000_000
@@ -79,6 +80,11 @@ def span(microseconds: int) -> str:
         elif said:
             break
     return _NBSP.join(said[:2])
+
+
+def family_id(stream: bytes) -> str:
+    """`fam_…` of a family's stream."""
+    return ids.to_text(family.PREFIX, stream)
 
 
 def short(public_id: str) -> str:
