@@ -31,6 +31,7 @@ class Verification:
         self._store = store
         self._publics = publics
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
         self.done = 0
         """Events that the running one has looked at."""
         self.last: Result | None = None
@@ -48,13 +49,15 @@ class Verification:
         self._task = asyncio.create_task(self._run(), name="verify")
         return True
 
-    async def close(self) -> None:
-        """Wait for the run that is under way; it stops at its next page."""
-        self._stopped = True
+    async def ended(self) -> None:
+        """Wait for the run that is under way."""
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
-    _stopped = False
+    async def close(self) -> None:
+        """Let the run that is under way stop at its next page, and wait for that."""
+        self._stopped = True
+        await self.ended()
 
     async def _run(self) -> None:
         began = time.monotonic()
