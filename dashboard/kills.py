@@ -136,7 +136,7 @@ def _page(door: Door, staff: Staff, seen: Preview, given: Revocation, scope: str
         hurdles=danger.hurdles(staff, len(seen.living), now),
         own=staff.family.id,
         shown=" ".join(ids.to_text(family.PREFIX, one.id) for one in seen.others),
-        access_until=max((one.access_until for one in seen.living), default=0) * telling.SECOND,
+        access_until=max(one.access_until for one in (state, *seen.others)) * telling.SECOND,
         fam=lambda one: ids.to_text(family.PREFIX, one.id),
         sub=ids.to_text(subject.PREFIX, state.subject),
         now=now,
