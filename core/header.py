@@ -34,7 +34,7 @@ PAGE: Final = API | {
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
     ),
     "cross-origin-opener-policy": "same-origin",
-    # Not `no-referrer`: under that, browsers send our own forms with `Origin: null` (Fetch §3.2), which nothing may trust.
+    # Not `no-referrer`: under that, browsers send our own forms with `Origin: null` (Fetch §3.2), which nobody trusts.
     "referrer-policy": "same-origin",
     "x-robots-tag": "noindex",
 }
