@@ -151,12 +151,14 @@ def _is_retry(token: Token, state: Family, seen: Tags, leeway: int, moment: Mome
     """The token before the current one, from the same device, within the leeway of the rotation.
 
     One behind means that the successor was not used yet. The network may differ: a lost answer often is a lost network.
-    Time counts to the arrival of the request, and from the moment at which this process could commit again: our own
-    slowness must never make an honest retry a theft.
+    Time counts to the arrival of the request. A leeway that was still running when this process became unable to commit
+    runs anew from the moment at which it could again: our own slowness must never make an honest retry a theft. One
+    that was over stays over.
     """
     if leeway == 0 or token.generation != state.generation - 1 or seen.device != state.device_tag:
         return False
-    return moment.arrived <= max(state.rotated_at, moment.ready) + leeway * SECOND
+    over = state.rotated_at + leeway * SECOND
+    return moment.arrived <= over or (over >= moment.unable and moment.arrived <= moment.ready + leeway * SECOND)
 
 
 def _objection(state: Family, seen: Tags, app: Client) -> tuple[Verdict, str] | None:

@@ -109,7 +109,7 @@ def write(
 
 def _arrival(now: Moment, one: Submission, monotonic: float) -> Moment:
     waited = max(0, int((monotonic - one.arrived) * 1_000_000))
-    return Moment(now.now, now.wall, now.now - waited, now.ready)
+    return Moment(now.now, now.wall, now.now - waited, now.ready, now.unable)
 
 
 def _union(wishes: Iterable[Streams]) -> Streams:

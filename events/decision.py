@@ -26,6 +26,8 @@ class Moment(NamedTuple):
     """When the request behind this command arrived."""
     ready: int
     """When this process became able to commit again (start, or the end of a fault)."""
+    unable: int = 0
+    """Since when it was not: what was over by then did not suffer by it."""
 
 
 class Change(NamedTuple):

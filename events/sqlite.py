@@ -61,9 +61,11 @@ LOCK_WAIT = 5.0
 """Seconds that a writer waits for another process' transaction."""
 TRIES = 3
 CLOSE = 360 * 1_000_000
-"""Microseconds, longer than any leeway: a fault that begins before all leeways of the last one are over continues it."""
-SLOW = 0.25
+"""Microseconds, no leeway is longer: a fault that begins before all leeways of the last one are over continues it."""
+SLOW = 2.0
 """Seconds. Who waited longer for a COMMIT may have been told nothing: leeways count from its end, as after a fault."""
+STEP = 0.25
+"""Seconds that the wall clock may run ahead of the monotonic one before it counts as set."""
 
 Trace = Callable[[str], None]
 T = TypeVar("T")
@@ -183,7 +185,7 @@ class SqliteWriter:
         self._file: tuple[int, int] | None = None
         self._last: tuple[int, float] | None = None
         self._ready: int | None = None
-        self._unable: int | None = None
+        self._unable = 0  # what went on before it began, a process does not know
 
     async def write(self, batch: Sequence[Submission]) -> list[Any]:
         """Commit one batch. An empty one only finds out whether writing works."""
@@ -340,11 +342,9 @@ class SqliteWriter:
         if self._last is not None:
             given, then = self._last
             passed = int((monotonic - then) * 1_000_000)
-            if now - given > passed + passed // 1000 + int(SLOW * 1_000_000):
+            if now - given > passed + passed // 1000 + int(STEP * 1_000_000):
                 self._stumble()  # the clock was set, or the machine slept: no leeway may have run out by that
             now = max(now, given + passed)
-        if self._unable is None:
-            self._unable = head.last_at  # what went on before is not known; it was alive at least until then
         return Moment(now, wall, arrived=now, ready=now if self._ready is None else self._ready, unable=self._unable)
 
     def _connected(self) -> Connection:
@@ -364,7 +364,7 @@ class SqliteWriter:
 
     def _forget(self) -> None:
         """Start again with a new connection; until a batch commits, this process counts as unable to commit."""
-        self._ready = None
+        self._stumble()
         if self._connection is not None:
             connection, self._connection = self._connection, None
             with suppress(SQLAlchemyError):

@@ -41,6 +41,8 @@ LEEWAYS = {"web": 10, "strict": 0, "patient": 90}
 """Clients, and what each allows in seconds."""
 ACCEPTED = {Verdict.ROTATED, Verdict.RETRIED}
 DURATIONS = st.sampled_from([0.0, 0.001, 1.0, 5.0, 9.999, 10.0, 10.001, 30.0, 89.999, 90.001, 200.0, 1000.0])
+LONG_AGO = 360 * SECOND
+"""Faults that are closer together count as one."""
 BEFORE_COMMIT = ("locked", "decided", "events inserted", "private rows inserted", "written")
 
 
@@ -58,6 +60,8 @@ class Session:
     started_at: int
     rotated_at: int
     generation: int = 1
+    rotated_up: float = 0.0
+    """As `rotated_at`, in seconds of service: time in which nobody could be served does not count."""
     ended: Verdict | None = None
     thief_came: bool = False
     """Whether somebody who copied a token has used it."""
@@ -95,7 +99,7 @@ class Families(RuleBasedStateMachine):
         self.sessions: list[Session] = []
         self.people: list[Person] = []
         self.fault: Callable[[str], None] = sqlite.untraced
-        self.last_now = 0
+        self.up = 0.0
         self._open()
         self.run(holders.people(self.ledger))
         for name, leeway in LEEWAYS.items():
@@ -130,6 +134,7 @@ class Families(RuleBasedStateMachine):
         )
         (answer, _moment), *_ = self.submit((beginning.needs(command), beginning.begin(command)))
         session = Session(command.family, app, device, answer.family.started_at, answer.family.rotated_at)
+        session.rotated_up = self.up
         self.sessions.append(session)
         self.people.append(Person(session, self.given_out(session, Token(1, session.stream, nonce, 1)), device))
 
@@ -200,11 +205,17 @@ class Families(RuleBasedStateMachine):
 
     @rule(seconds=DURATIONS)
     def time_passes(self, seconds: float) -> None:
-        self.clock.pass_(seconds)
+        self.serve(seconds)
 
     @rule(seconds=st.sampled_from([-86_400.0, -3600.0, -10.0, -0.5, 0.5, 10.0, 300.0]))
     def the_wall_clock_is_set(self, seconds: float) -> None:
         self.clock.step(seconds)
+        self._second_passes()
+
+    def serve(self, seconds: float) -> None:
+        """Time in which the service runs and its jobs do."""
+        self.up += seconds
+        self.clock.pass_(seconds)
         self._second_passes()
 
     @precondition(lambda self: len(self.sessions) > 2)
@@ -236,22 +247,24 @@ class Families(RuleBasedStateMachine):
 
     def present(self, people: list[Person], *, lost: bool = False, waits: float = 0.0) -> None:
         """These people send their tokens at one moment; each answer must be what the model says, in order."""
-        arrived = self.clock.monotonic_now
+        arrived, arrived_up = self.clock.monotonic_now, self.up
         commands = [self._refresh(person) for person in people]
         self.clock.pass_(waits)
+        self.up += waits
         answers = self.submit(*((family.named(one), family.refresh(one)) for one in commands), arrived=arrived)
         for person, command, (answer, moment) in zip(people, commands, answers, strict=True):
             assert int(waits * SECOND) - 2 <= moment.now - moment.arrived <= int(waits * SECOND) + 2
-            self.judged(person, command, answer, moment)
+            self.judged(person, command, answer, moment, arrived_up)
             if answer.verdict in ACCEPTED:
                 text = self.given_out(person.session, command.token._replace(generation=answer.family.generation))
                 person.text = person.text if lost else text
 
-    def judged(self, person: Person, command: Refresh, answer: Answer, moment: Moment) -> None:
+    def judged(self, person: Person, command: Refresh, answer: Answer, moment: Moment, arrived_up: float) -> None:
         session, presented = person.session, command.token.generation
-        current, rotated_at = session.generation, session.rotated_at
-        lived = session.ended is None
-        outside = moment.arrived > max(rotated_at, self.ready) + session.leeway or not session.leeway
+        current, lived = session.generation, session.ended is None
+        outside = not self.in_leeway(session, moment)
+        served = arrived_up - session.rotated_up
+        prompt = presented == current or (presented == current - 1 and session.leeway >= (served + 0.0001) * SECOND)
 
         event(f"{'honest' if person.honest else 'thief'} {answer.verdict}, {'late' if outside else 'in time'}")
         assert self.expected(person, command, moment) is answer.verdict
@@ -259,7 +272,7 @@ class Families(RuleBasedStateMachine):
             assert answer.verdict not in ACCEPTED, "a token older than the previous one is never accepted"
         if presented < current and outside and lived:
             assert session.ended, "the second of thief and victim is detected outside the leeway"
-        if person.honest and not session.thief_came and lived and presented >= current - 1 and not outside:
+        if person.honest and not session.thief_came and lived and prompt:
             assert answer.verdict in {*ACCEPTED, Verdict.EXPIRED}, "an honest retry is never signed out"
 
     def expected(self, person: Person, command: Refresh, moment: Moment) -> Verdict:
@@ -274,12 +287,19 @@ class Families(RuleBasedStateMachine):
             return Verdict.EXPIRED
         if generation == session.generation:
             session.generation, session.rotated_at, session.device = generation + 1, moment.now, person.device
+            session.rotated_up = self.up
             return Verdict.ROTATED
-        in_time = session.leeway and moment.arrived <= max(session.rotated_at, self.ready) + session.leeway
-        if generation == session.generation - 1 and person.device == session.device and in_time:
+        one_behind = generation == session.generation - 1
+        if one_behind and person.device == session.device and self.in_leeway(session, moment):
             return Verdict.RETRIED
         session.ended = Verdict.REVOKED
         return Verdict.REUSED
+
+    def in_leeway(self, session: Session, moment: Moment) -> bool:
+        """A leeway that a fault cut short runs anew afterwards; one that was over stays over."""
+        over = session.rotated_at + session.leeway
+        anew = over >= self.unable and moment.arrived <= self.ready + session.leeway
+        return session.leeway > 0 and (moment.arrived <= over or anew)
 
     def given_out(self, session: Session, given: Token) -> str:
         text = token.mint(given, MAC_KEY)
@@ -293,8 +313,9 @@ class Families(RuleBasedStateMachine):
 
     def let_pass_until(self, session: Session, beyond: float) -> None:
         """Let time pass to the edge of the leeway, as far as it is not there yet."""
-        edge = (max(session.rotated_at, self.ready) + session.leeway) / SECOND + beyond
-        self.clock.pass_(max(0.0, edge - self.moment().now / SECOND))
+        over = session.rotated_at + session.leeway
+        edge = max(over, self.ready + session.leeway) if over >= self.unable else over
+        self.serve(max(0.0, (edge - self.moment().now) / SECOND + beyond))
 
     # The ledger
 
@@ -304,15 +325,17 @@ class Families(RuleBasedStateMachine):
 
         self.writer = SqliteWriter(self.database, self.clock.clock, trace)
         self.ledger = Ledger(self.writer)
-        self.last_now = 0  # what was not written down before is not known any more
+        self.last_now, self.ready, self.unable = 0, 0, 0  # what was before it began, a process does not know
         self._second_passes(fresh=True)
 
     def _second_passes(self, *, fresh: bool = False) -> None:
         """The job of each second: after a start, a fault or a step of the clock, leeways run from here on."""
         self.run(self.writer.maintain(lambda _connection: None))
         now = self.moment()
-        assert not fresh or now.now - now.ready < SECOND // 1000
-        self.ready = now.ready
+        if fresh:
+            assert now.now - now.ready < SECOND // 1000
+            assert now.unable == (self.last_now if self.last_now > self.ready + LONG_AGO else self.unable)
+        self.last_now, self.ready, self.unable = now.now, now.ready, now.unable
 
     def moment(self) -> Moment:
         moments: list[Moment] = []
@@ -336,7 +359,7 @@ class Families(RuleBasedStateMachine):
         answers = self.run(together())
         for _, moment in answers:
             assert moment.now >= self.last_now, "the ledger's time never goes back"
-            assert moment.ready == self.ready
+            assert (moment.ready, moment.unable) == (self.ready, self.unable)
             self.last_now = moment.now
         return answers  # type: ignore[no-any-return]
 

@@ -483,6 +483,16 @@ def test_the_leeway_counts_from_the_later_of_rotation_and_readiness(ready: int, 
     assert verdict == refreshed(ROTATED, after, 1, {"ready": START + ready * SECOND}).verdict.verdict
 
 
+@pytest.mark.parametrize(
+    ("unable", "verdict"),
+    [(0, Verdict.RETRIED), (65, Verdict.RETRIED), (70, Verdict.RETRIED), (70.000001, Verdict.REUSED)],
+)
+def test_a_leeway_that_was_over_before_the_fault_stays_over(unable: float, verdict: Verdict) -> None:
+    moment = {"unable": START + round(unable * SECOND), "ready": START + 3600 * SECOND}
+
+    assert verdict == refreshed(ROTATED, 3605, 1, moment).verdict.verdict
+
+
 def test_readiness_lengthens_no_other_deadline() -> None:
     ready = {"ready": START + 31 * DAY * SECOND}
 
