@@ -37,6 +37,7 @@ from dashboard import routes as dashboard
 from dashboard.door import Condition
 from dashboard.door import Door as StaffDoor
 from dashboard.pages import Pages
+from dashboard.tails import Tails
 from edge import Edge, EdgeConfig
 from events import sqlite
 from events.actions import ActionReader
@@ -50,6 +51,7 @@ from events.keys import read_keys
 from events.ledger import Ledger, Unavailable
 from events.overview import OverviewReader
 from events.pivots import PivotReader
+from events.search import EventSearch
 from events.sqlite import SqliteWriter
 from events.subjects import SubjectReader
 from settings import VERSION, Settings
@@ -65,6 +67,8 @@ class Service:
         self.hasher = hasher or Hasher()
         self.first_admin: start.FirstAdmin | None = None
         self.metrics = Metrics()
+        self.stopping = asyncio.Event()
+        """Set when no more requests are taken: answers that go on and on end then."""
         self._jobs: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -253,6 +257,7 @@ def door_of(service: Service) -> Door:
         clients=service.clients,
         keys=service.keys,
         reader=service.family_reader,
+        history=service.history,
         checkpointing=service.checkpointing,
         ready=service.is_ready,
         own_origin=settings.public_url,
@@ -288,6 +293,8 @@ def staff_door_of(service: Service, pages: Pages) -> StaffDoor:
         verification=service.verification,
         condition=lambda: condition_of(service),
         living=lambda: service.living.living,
+        search=EventSearch(service.engine),
+        tails=Tails(service.stopping),
     )
 
 
@@ -330,7 +337,7 @@ def serve(settings: Settings) -> bool:
 
 
 async def _served(service: Service, address: str) -> bool:
-    stop = serving.told_to_stop()
+    service.stopping = stop = serving.told_to_stop()
     await service.start()
     try:
         port = service.settings.port

@@ -78,7 +78,7 @@ class Commands(click.Group):
             raise
         except Exception as error:  # noqa: BLE001 - a message of its own may quote a value; kind and place do not
             told = journal.failure(error)
-            raise Failed(f"This is a fault of session-ledger: {told['error']} at {told['stack'][-1]}.") from None
+            raise Failed(f"This is a fault of session-ledger: {told['error']} at {told['frames'][-1]}.") from None
 
 
 def _ended(sentence: str) -> str:

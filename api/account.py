@@ -14,9 +14,11 @@ from api.presented import is_foreign
 from api.problems import documented
 from api.visits import visit
 from core.families import Denied, Present
+from core.presence import describe
 from core.problem import Problem
 from core.subjects import WeakPassword
 from events import family, ids
+from events.private import Context
 
 
 class Me(msgspec.Struct):
@@ -39,6 +41,9 @@ class Session(msgspec.Struct):
     status: str
     current: bool
     device: str
+    """As the user named it at sign-in, or what its user agent says: `Chrome 147 · Windows`."""
+    ip: str | None
+    """Where it was last used from; nothing once that has expired."""
     started_at: datetime
     last_used_at: datetime
     ends_at: datetime
@@ -101,8 +106,10 @@ async def sessions(request: Request[Any, Any, Any], door: Given) -> Response[Ses
     if isinstance(present, Response):
         return present
     found = await door.reader.of_subject(present.subject.id)
-    living = [_session(one, present) for one in found if one.living]
-    return Response(Sessions(living), headers=dict(NO_STORE))
+    living = [one for one in found if one.living]
+    contexts = await door.history.last_contexts(living)
+    shown = [_session(one, present, contexts.get(one.id, Context())) for one in living]
+    return Response(Sessions(shown), headers=dict(NO_STORE))
 
 
 @delete("/sessions/{family_id:str}", status_code=204, responses=documented(401, 404, 503))
@@ -141,13 +148,14 @@ async def password(
     return answers.denied(request, issued) if isinstance(issued, Denied) else answers.tokens(request, issued)
 
 
-def _session(state: family.Family, present: Present) -> Session:
+def _session(state: family.Family, present: Present, context: Context) -> Session:
     return Session(
         family_id=ids.to_text(family.PREFIX, state.id),
         client_id=state.client,
         status=state.status,
         current=state.id == present.family.id,
-        device=state.device,
+        device=state.device or (describe(context.agent) if context.agent else ""),
+        ip=context.ip or None,
         started_at=_time(state.started_at),
         last_used_at=_time(state.rotated_at),
         ends_at=_time(min(state.idle_until, state.ends_at)),

@@ -12,6 +12,7 @@ from core.families import Families
 from core.keys import Keys
 from core.subjects import Subjects
 from events.families import FamilyReader
+from events.history import HistoryReader
 
 
 class Door(NamedTuple):
@@ -22,6 +23,7 @@ class Door(NamedTuple):
     clients: Clients
     keys: Keys
     reader: FamilyReader
+    history: HistoryReader
     checkpointing: Checkpointing
     ready: Callable[[], Awaitable[bool]]
     """Whether the ledger can commit now."""

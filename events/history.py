@@ -1,14 +1,14 @@
 """Reading the log: events with their private rows, newest or oldest first, of all streams or of one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Row, Select, and_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import catalogue, private, reads, schema
+from events import catalogue, merkle, private, reads, schema
 from events.fact import Fact
-from events.family import TokenRotated
+from events.family import Family, TokenRotated
 from events.private import Account, Context
 
 _E, _P = schema.events.c, schema.event_private
@@ -25,6 +25,15 @@ class Event(NamedTuple):
     body: bytes
     context: Context
     account: Account
+
+
+class Sealed(NamedTuple):
+    """The leaf of one event in the tree."""
+
+    leaf: bytes
+    """As it is stored."""
+    fits: bool
+    """Whether what is stored of the event gives this leaf."""
 
 
 class Head(NamedTuple):
@@ -56,6 +65,17 @@ class HistoryReader:
         """Events behind a position, oldest first: what a tail reads."""
         return await self._read(selected().where(_E.position > position).order_by(_E.position).limit(limit))
 
+    async def at(self, positions: Iterable[int]) -> list[Event]:
+        """The events at these positions, in order; where there is none, none."""
+        return await self._read(selected().where(_E.position.in_(tuple(positions))).order_by(_E.position))
+
+    async def sealed(self, position: int) -> Sealed | None:
+        """The leaf of an event, and whether it is that of the event as it is stored now."""
+        columns = (_E.at, _E.stream, _E.version, _E.type, _E.body, _E.leaf)
+        async with reads.snapshot(self._engine) as connection:
+            row = (await connection.execute(select(*columns).where(_E.position == position))).one_or_none()
+        return None if row is None else Sealed(row.leaf, merkle.leaf_hash(*row[:5]) == row.leaf)
+
     async def of_stream(self, stream: bytes, after_version: int, limit: int) -> list[Event]:
         """One thing's story, oldest first."""
         query = selected().where(_E.stream == stream, _E.version > after_version).order_by(_E.version).limit(limit)
@@ -71,6 +91,14 @@ class HistoryReader:
         rotations = selected().where(_E.stream == stream, _E.type == TokenRotated.CODE).order_by(_E.version)
         found = await self._read(rotations.offset(generation - 2).limit(1))
         return found[0] if found else None
+
+    async def last_contexts(self, families: Sequence[Family]) -> dict[bytes, Context]:
+        """Where each family was last heard of, by stream; nothing where that has expired."""
+        last = tuple_(_E.stream, _E.version).in_([(one.id, one.version) for one in families])
+        joined = schema.events.join(_P, and_(_P.c.position == _E.position, _P.c.kind == private.CONTEXT))
+        async with reads.snapshot(self._engine) as connection:
+            rows = await connection.execute(select(_E.stream, _P.c.data).select_from(joined).where(last))
+            return {row[0]: private.decode_context(row[1]) for row in rows}
 
     async def positions_of_request(self, request: bytes) -> list[int]:
         """Where the events of one request of ours stand, in order."""

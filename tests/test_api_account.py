@@ -299,9 +299,8 @@ async def test_my_sessions_are_listed_newest_first_and_this_one_is_marked(
     assert shown == [(laptop["family_id"], True, "laptop"), (phone["family_id"], False, "phone <script>")]
     assert answer.headers["content-type"] == "application/json"
     assert answer.headers["cache-control"] == "no-store"
-    assert {"family_id", "client_id", "status", "current", "device", "started_at", "last_used_at", "ends_at"} == set(
-        answer.json()["sessions"][0]
-    )
+    shown_of_each = {"family_id", "client_id", "status", "current", "device", "ip", "started_at", "last_used_at"}
+    assert shown_of_each | {"ends_at"} == set(answer.json()["sessions"][0])
 
 
 async def test_one_of_my_sessions_can_be_ended_and_ended_again(http: httpx.AsyncClient) -> None:
@@ -508,3 +507,16 @@ async def test_another_algorithm_works_the_same_and_publishes_no_secret(
         assert unpacked(mine["access_token"].split(".")[0])["alg"] == algorithm
         assert (await me(http, mine["access_token"])).status_code == 200
         assert not [key for key in served if {"k", "d"} & set(key)]
+
+
+async def test_each_session_tells_its_device_and_where_it_was_last_used(http: httpx.AsyncClient) -> None:
+    named = await sign_in(http, device="the old laptop")
+    agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0"
+    asked = {"username": "admin", "password": PASSWORD, "mode": "body"}
+    unnamed = (await http.post("/auth/login", json=asked, headers={"User-Agent": f"{agent} Safari/537.36"})).json()
+
+    answer = await http.get("/auth/sessions", headers={"Authorization": f"Bearer {named['access_token']}"})
+
+    found = {one["family_id"]: (one["device"], one["ip"]) for one in answer.json()["sessions"]}
+    assert ("the old laptop", "203.0.113.7") == found[named["family_id"]]
+    assert ("Chrome 142 · Windows", "203.0.113.7") == found[unnamed["family_id"]]
