@@ -8,6 +8,7 @@ from typing import NamedTuple
 from core.ending import revocation
 from events import action, family, ids, subject
 from events.decision import Change, Decide, Decision, Moment, Need, States, Streams
+from events.fact import Fact
 from events.family import Family
 from events.private import Account
 
@@ -22,6 +23,8 @@ class Outcome(StrEnum):
     REPEATED = "repeated"
     """The same action was confirmed before: its receipt is the answer."""
     UNKNOWN = "unknown"
+    UNCHANGED = "unchanged"
+    """It was so already."""
     CONFLICT = "conflict"
     """It would hit another subject than was shown."""
 
@@ -95,6 +98,63 @@ def _killed(command: Kill, living: Sequence[Family]) -> tuple[Change, ...]:
     ended = [revocation(one, confirmed.actor, confirmed.reason, "", confirmed.ticket, part_of) for one in living]
     note = Account(note=confirmed.note) if confirmed.note else None
     return (Change(confirmed.action, started, note), *ended, Change(confirmed.action, finished))
+
+
+def set_enabled(confirmed: Confirmed, owner: bytes, *, enabled: bool) -> Decide:
+    """Allow or stop somebody's sign-in as an action: stopping ends all families of it in the same commit."""
+
+    def decide(states: States, _moment: Moment) -> Decision | Need:
+        wanted = Streams(
+            subjects=frozenset((owner,)),
+            actions=frozenset((confirmed.action,)),
+            living_of=frozenset(() if enabled else (owner,)),
+        )
+        lacking = states.lacking(wanted)
+        if lacking is not None:
+            return Need(lacking)
+        if states.action(confirmed.action) is not None:
+            return Decision(Outcome.REPEATED)
+        state = states.subject(owner)
+        if state is None:
+            return Decision(Outcome.UNKNOWN)
+        if state.enabled == enabled:
+            return Decision(Outcome.UNCHANGED)
+        return Decision(Outcome.DONE, _switched(confirmed, owner, None if enabled else states.living_of(owner)))
+
+    return decide
+
+
+def _switched(confirmed: Confirmed, owner: bytes, living: Sequence[Family] | None) -> tuple[Change, ...]:
+    """`living` is None where sign-in is allowed again: then nothing ends."""
+    name, actor, part_of = (
+        ids.to_text(subject.PREFIX, owner),
+        confirmed.actor,
+        ids.to_text(action.PREFIX, confirmed.action),
+    )
+    gone = living or ()
+    started = action.ActionStarted(
+        actor=actor,
+        kind="enable_subject" if living is None else "disable_subject",
+        planned=len(gone),
+        position=confirmed.position,
+        reason=confirmed.reason,
+        ticket=confirmed.ticket,
+        target=name,
+    )
+    switched: Fact = (
+        subject.SubjectEnabled(actor=actor, subject=name, action=part_of)
+        if living is None
+        else subject.SubjectDisabled(actor=actor, subject=name, reason=confirmed.reason, action=part_of)
+    )
+    ended = [revocation(one, actor, "subject_disabled", "", confirmed.ticket, part_of) for one in gone]
+    note = Account(note=confirmed.note) if confirmed.note else None
+    finished = action.ActionFinished(actor=actor, ended=len(gone), spared=0)
+    return (
+        Change(confirmed.action, started, note),
+        Change(owner, switched),
+        *ended,
+        Change(confirmed.action, finished),
+    )
 
 
 class Selection(NamedTuple):

@@ -84,6 +84,13 @@ class Actions:
         outcome: Outcome = await self.ledger.submit(streams, action.kill(command), origin)
         return outcome
 
+    async def set_enabled(self, confirmed: Confirmed, owner: bytes, origin: Origin, *, enabled: bool) -> Outcome:
+        """Allow or stop somebody's sign-in; stopping ends all families in the same commit. Idempotent."""
+        streams = Streams(actions=frozenset((confirmed.action,)), subjects=frozenset((owner,)))
+        decide = action.set_enabled(confirmed, owner, enabled=enabled)
+        outcome: Outcome = await self.ledger.submit(streams, decide, origin)
+        return outcome
+
     async def plan(self, selection: Selection, origin: Origin) -> Outcome:
         """Freeze a selection for its preview."""
         streams = Streams(actions=frozenset((selection.action,)))

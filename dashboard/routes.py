@@ -7,7 +7,28 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import FromPath
 
-from dashboard import access, actions, answers, events, families, keys, kills, lookup, overview, prove, sign_in, system
+from dashboard import (
+    access,
+    actions,
+    answers,
+    bulk,
+    event,
+    events,
+    exports,
+    families,
+    family_list,
+    keys,
+    kills,
+    lookup,
+    network,
+    overview,
+    prove,
+    reference,
+    sign_in,
+    stream,
+    subjects,
+    system,
+)
 from dashboard.cookie import CarryCookie
 from dashboard.door import Door, Given, Staff
 from dashboard.gate import PUBLIC, SignInNeeded, gate
@@ -27,7 +48,22 @@ async def static(door: Given, name: FromPath[str]) -> Response[bytes]:
 HANDLERS = [
     overview.overview,
     events.events,
+    events.facets,
+    events.head,
+    stream.stream,
+    exports.export,
+    event.show,
+    reference.filters,
+    family_list.listed,
     families.show,
+    subjects.show,
+    subjects.preview,
+    subjects.switch,
+    network.address,
+    network.network,
+    bulk.freeze,
+    bulk.look,
+    bulk.confirm,
     lookup.ask,
     lookup.look_up,
     kills.preview,

@@ -9,11 +9,13 @@ from litestar.exceptions import ValidationException
 HOME: Final = "/dashboard/events"
 SIGN_IN: Final = "/dashboard/sign-in"
 
-_OURS: Final = re.compile(r"/dashboard(?:/[A-Za-z0-9_-]+)*(?:\?[a-z_]+=[A-Za-z0-9_.-]*(?:&[a-z_]+=[A-Za-z0-9_.-]*)*)?")
-"""Only what our own links look like. No percent sign, backslash, colon or second slash can stand in it, so nothing
-that a browser could read as another host (RFC 9700 §4.11)."""
+_VALUE: Final = r"[a-z_]+=(?:[A-Za-z0-9_.:,*+~-]|%[0-9A-F]{2})*"
+_PLACE: Final = r"network/[0-9a-f]{1,4}[0-9a-f:.]{1,41}(?:/[0-9]{1,3})?"
+_OURS: Final = re.compile(rf"/dashboard(?:/[A-Za-z0-9_-]+)*(?:/{_PLACE})?(?:\?{_VALUE}(?:&{_VALUE})*)?")
+"""Only what our own links look like. No percent sign, backslash or second slash can stand in the path, so
+nothing that a browser could read as another host (RFC 9700 §4.11); percent signs are for the values behind it."""
 _NEVER: Final = ("/dashboard/sign-", "/dashboard/static")
-MAX_WAY: Final = 300
+MAX_WAY: Final = 900
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 
 

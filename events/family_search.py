@@ -1,12 +1,12 @@
 """Searching families by filters, the latest begun first. They are found by going through the table; never writes."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, ids, schema
+from events import budget, ids, reads, schema
 from events.budget import TooSlow
 from events.conditions import People, any_of, compared, excluded
 from events.family import LIVING, Family
@@ -21,6 +21,7 @@ from events.values import Is, Meaning, Span, Times
 _F = schema.families.c
 _OWNERS = schema.subjects
 T = TypeVar("T")
+_AT_ONCE = 500
 _EARLIER = 3_600_000_000
 """Microseconds, far more than a sign-in takes from the making of its id to its commit."""
 
@@ -76,6 +77,18 @@ class FamilySearch:
             return list((await connection.execute(wanted)).scalars())
 
         return await self._read(query, now, read)
+
+    async def named(self, streams: Sequence[bytes]) -> list[tuple[Row, str]]:
+        """These families in their order, each with the login name and the roles of whose it is."""
+        found: dict[bytes, tuple[Row, str]] = {}
+        joined = schema.families.outerjoin(_OWNERS, _OWNERS.c.id == _F.subject)
+        query = select(schema.families, _OWNERS.c.name, _OWNERS.c.roles).select_from(joined)
+        async with reads.snapshot(self._engine) as connection:
+            for start in range(0, len(streams), _AT_ONCE):
+                wanted = query.where(_F.id.in_(streams[start : start + _AT_ONCE]))
+                for row in await connection.execute(wanted):
+                    found[row[0]] = Row(Family(*row[:-2]), row[-2] or ""), row[-1] or ""
+        return [found[one] for one in streams if one in found]
 
     async def started_since(self, text: str, at: int, limit: int) -> tuple[bytes, ...]:
         """Living families that match a query as it was typed and began at a time or later, in microseconds.

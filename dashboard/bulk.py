@@ -1,0 +1,205 @@
+"""Killing many families: a selection is frozen, looked over, confirmed, and then carried out. Decides through core."""
+
+import ipaddress
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+from litestar import Request, Response, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import FromPath
+
+from core.action import MAX_SELECTION, Confirmed, Outcome, Selection
+from core.problem import Problem
+from core.reason import STAFF_REASONS
+from dashboard import answers, asked, danger, forms, telling, way
+from dashboard.door import RESPONDER, Door, Given, GivenStaff, Staff
+from dashboard.family_list import living
+from dashboard.forms import Revocation
+from dashboard.gate import visit_of, wants
+from dashboard.kills import actor_of, after, too_many
+from events import action, family, ids, subject
+from events.action import PLANNED, Action
+from events.budget import TooSlow
+from events.family_search import Row
+from events.fields import FAMILIES
+from events.filters import Mistake, parse
+
+LISTED: Final = 100
+RANKED: Final = 8
+DAY: Final = 24 * 3600 * telling.SECOND
+EMPTY: Final = Problem(422, "nothing_selected", "Nothing living is selected. Tick families, or take all that match.")
+TOO_MANY: Final = Problem(
+    422,
+    "too_many_selected",
+    f"More than {MAX_SELECTION:,} families match; one action takes no more. Narrow the filter.",
+)
+SLOW: Final = Problem(503, "too_slow", "This could not be found in time. Narrow the filter.", {"Retry-After": "2"})
+CONFLICT: Final = Problem(409, "confirmed_before", "This selection cannot be confirmed (any more).")
+
+
+class Plan(NamedTuple):
+    """A frozen selection, and what it is made of."""
+
+    state: Action
+    public_id: str
+    targets: tuple[bytes, ...]
+    rows: list[Row]
+    """The first of them."""
+    users: list[tuple[str, int]]
+    clients: list[tuple[str, int]]
+    staff: int
+    """Families of staff among them."""
+    ended: int
+    """Of them, how many have ended since."""
+    new: int
+    """Families that match and began since."""
+    access_until: int
+
+
+@post("/kills/new", opt=wants(RESPONDER), status_code=303)
+async def freeze(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
+    """Write down which families: those ticked, or all living ones that match now. To the page that shows them."""
+    fields = await request.form()
+    size = (await door.history.head()).size
+    chosen = await _chosen(door, asked.text(fields, "all"), asked.text(fields, "q"), asked.text(fields, "network"))
+    if isinstance(chosen, Problem):
+        return answers.refused(request, door, chosen)
+    query, found = chosen or ("", asked.families(asked.texts(fields, "family")))
+    if not found:
+        return answers.refused(request, door, EMPTY)
+    if len(found) > MAX_SELECTION:
+        return answers.refused(request, door, TOO_MANY)
+    stream = door.actions.new_id()
+    await door.actions.plan(Selection(stream, actor_of(staff), query, size, found), visit_of(request).origin)
+    return answers.see_other(f"/dashboard/kills/{ids.to_text(action.PREFIX, stream)}")
+
+
+@get("/kills/{action_id:str}", opt=wants(RESPONDER))
+async def look(
+    request: Request[Any, Any, Any], door: Given, staff: GivenStaff, action_id: FromPath[str]
+) -> Response[Any]:
+    """The frozen selection; once confirmed, its receipt."""
+    plan = await _plan(door, action_id)
+    if plan.state.status != PLANNED:
+        return answers.see_other(f"/dashboard/actions/{action_id}")
+    if answers.wants_json(request):
+        return answers.json(_as_json(plan))
+    return answers.html(_page(door, staff, plan, forms.EMPTY))
+
+
+@post("/kills/{action_id:str}", opt=wants(RESPONDER), status_code=303)
+async def confirm(
+    request: Request[Any, Any, Any], door: Given, staff: GivenStaff, action_id: FromPath[str]
+) -> Response[Any]:
+    """Start it: from here on it is carried out, whatever happens to this process. Twice is once."""
+    plan, fields = await _plan(door, action_id), await request.form()
+    given, include = asked.reasons(fields), asked.text(fields, "include_new") == "1"
+    count = len(plan.targets) + (plan.new if include else 0)
+    hurdles = danger.hurdles(staff, count, door.now())
+    if hurdles.role:
+        return answers.refused(request, door, too_many(count))
+    if hurdles.password:
+        return answers.see_other(way.to_prove(f"/dashboard/kills/{action_id}"))
+    if hurdles.large and not danger.typed_right(asked.text(fields, "number"), len(plan.targets)):
+        given = given._replace(flaws={**given.flaws, "number": f"Type the number of families: {len(plan.targets):,}."})
+    if given.flaws:
+        return answers.html(_page(door, staff, plan, given), 422)
+    state = plan.state
+    confirmed = Confirmed(state.id, actor_of(staff), given.reason, given.ticket, given.note, state.position)
+    outcome = await door.actions.confirm(confirmed, visit_of(request).origin, include_new=include)
+    if outcome not in {Outcome.DONE, Outcome.REPEATED}:
+        return answers.refused(request, door, CONFLICT)
+    if len(plan.targets) <= danger.FEW:
+        await door.actions.carry_out(state.id)
+    else:
+        door.actions.carry_out_behind(state.id)
+    return await after(request, door, staff, state.id)
+
+
+async def _chosen(door: Door, every: str, text: str, network: str) -> tuple[str, tuple[bytes, ...]] | Problem | None:
+    """What `all` asks for: the query as it is frozen, and the families. None where single ones were ticked."""
+    if every == "network":
+        return await _from_network(door, network)
+    if every != "matching":
+        return None
+    query = parse(text, FAMILIES)
+    if isinstance(query, Mistake):
+        return Problem(422, "bad_filter", query.told())
+    of_them = living(query)
+    found = await door.family_search.matching(of_them, door.now(), MAX_SELECTION + 1)
+    if isinstance(found, TooSlow):
+        return SLOW
+    if of_them is query:  # what was asked for may hold ended ones, too
+        found = [row.family.id for row, _ in await door.family_search.named(found) if row.family.living]
+    return of_them.text(), tuple(found)
+
+
+async def _from_network(door: Door, text: str) -> tuple[str, tuple[bytes, ...]] | Problem:
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return Problem(422, "bad_network", "This is no address or network.")
+    now = door.now()
+    found = await door.pivots.living_from(network, now - 30 * DAY, now + DAY, MAX_SELECTION + 1)
+    return SLOW if isinstance(found, TooSlow) else ("", tuple(found))
+
+
+async def _plan(door: Door, action_id: str) -> Plan:
+    stream = ids.from_text(action.PREFIX, action_id)
+    state = await door.actions.reader.get(stream) if stream else None
+    if state is None or state.kind != "revoke_selection":
+        raise NotFoundException
+    targets = await door.actions.reader.targets(state.id)
+    found = await door.family_search.named(targets)
+    staff = sum(bool(roles) for _, roles in found)
+    rows = [row for row, _ in found]
+    new = set(await door.actions.new_matches(state)) - set(targets) if state.status == PLANNED else set()
+    return Plan(
+        state,
+        action_id,
+        targets,
+        rows[:LISTED],
+        _ranked(row.name or telling.short(ids.to_text(subject.PREFIX, row.family.subject)) for row in rows),
+        _ranked(row.family.client for row in rows),
+        staff,
+        sum(not row.family.living for row in rows),
+        len(new),
+        max((row.family.access_until for row in rows), default=0) * telling.SECOND,
+    )
+
+
+def _ranked(values: Iterable[str]) -> list[tuple[str, int]]:
+    counts = Counter(values)
+    few = counts.most_common(RANKED)
+    rest = len(counts) - len(few)
+    return [*few, (f"{rest:,} more", sum(counts.values()) - sum(n for _, n in few))] if rest else few
+
+
+def _page(door: Door, staff: Staff, plan: Plan, given: Revocation) -> bytes:
+    now = door.now()
+    return door.pages.render(
+        "bulk.html",
+        staff=staff,
+        plan=plan,
+        state=plan.state,
+        asked=given,
+        reasons=STAFF_REASONS,
+        hurdles=danger.hurdles(staff, len(plan.targets), now),
+        own=staff.family.id in plan.targets,
+        fam=lambda one: ids.to_text(family.PREFIX, one.id),
+        now=now,
+    )
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "action": plan.public_id,
+        "query": plan.state.query or None,
+        "position": plan.state.position,
+        "planned": plan.state.planned,
+        "digest": plan.state.digest,
+        "ended_since": plan.ended,
+        "began_since": plan.new,
+        "families": [ids.to_text(family.PREFIX, one) for one in plan.targets],
+    }
