@@ -22,11 +22,13 @@ import app
 from core import action, client, journal
 from core.action import Confirmed, Kill, Selection
 from core.jobs import ContextExpiry, Sweeper
+from core.lookup import fingerprint
 from core.passwords import Hasher
+from core.watching import Watching
 from events import ids, migrate, sqlite
 from events.client import ClientRegistered, stream_of
 from events.commit import Clock
-from events.decision import Decide, Streams
+from events.decision import Decide, Origin, Streams
 from settings import VERSION, Settings
 
 HERE = Path(__file__).parent
@@ -175,6 +177,19 @@ class Scenario:
         await self.service.families.revoke(stream, "cli", "stolen", ticket="CASE-2")
         await self.submit(action.finish(one, 1, 0, 0))
 
+    async def watching(self) -> None:
+        """What the admin looked at, previewed and took away, in a session at the dashboard."""
+        form = {"name": "admin", "password": PASSWORDS["admin"], "next": ""}
+        page = {"Origin": "https://ledger.test", "Sec-Fetch-Site": "same-origin", "User-Agent": FIREFOX}
+        await self.http.post("/dashboard/sign-in", data=form, headers=page)
+        admin = await self.service.subjects.find("admin")
+        assert admin is not None
+        (session,) = await self.service.family_reader.of_subject(admin.id)
+        watching, came = Watching(self.service.ledger), Origin("AAAAAAAAAAAAAAAA")
+        await watching.looked_up(session, "family", fingerprint("fam_" + "a" * 26), came)
+        await watching.previewed(session, "key", came)
+        await watching.exported(session, "client:web", "csv", 9, came)
+
     async def ageing(self) -> None:
         """A family idles out, contexts expire."""
         await self.login("alice", PASSWORDS["alice"])
@@ -237,6 +252,7 @@ async def _first_life(scenario: Scenario, _carried: str) -> Kept:
 async def _second_life(scenario: Scenario, carried: str) -> Kept:
     await scenario.refresh(carried)  # its successor is signed by the new master key
     await scenario.staff()
+    await scenario.watching()
     await scenario.ageing()
     return await scenario.end()
 
