@@ -60,7 +60,11 @@ class FamilySearch:
 
         async def read(connection: AsyncConnection, found: list[ColumnElement[bool]]) -> FamilyPage:
             rows = await _rows(connection, found, before, limit + 1)
-            total = await _count(connection, found) if counted else None
+            total = None
+            if counted:
+                # what finds little has gone through everything already
+                all_here = len(rows) <= limit and before is None
+                total = Count(len(rows), capped=False) if all_here else await _count(connection, found)
             return FamilyPage(rows[:limit], rows[limit - 1].family.id if len(rows) > limit else None, total)
 
         return await self._read(query, now, read)

@@ -83,7 +83,8 @@ class EventSearch:
             found = await _fetch(connection, plan, window, limit + 1, newest=not upwards)
             more = len(found) > limit
             events = sorted(found[:limit], key=lambda event: -event.position)
-            total = await tallies.count(connection, plan, Window(0, size)) if counted else None
+            all_here = not more and before is None and after is None
+            total = await _total(connection, plan, size, found if all_here else None) if counted else None
             older = events[-1].position if events and (more or upwards) else None
             newer = events[0].position if events and (more if upwards else before is not None) else None
             return Page(asked, asked != query, events, older, newer, size, total)
@@ -193,6 +194,13 @@ class EventSearch:
             return await read(connection, await planned(connection, query, now, seen, client), seen)
 
         return await budget.within(self._engine, both, self._seconds)
+
+
+async def _total(connection: AsyncConnection, plan: Plan, size: int, everything: list[Event] | None) -> Count:
+    """Counted once more only where the page does not hold everything: a search that finds little has read the most."""
+    if everything is not None:
+        return Count(len(everything), capped=False)
+    return await tallies.count(connection, plan, Window(0, size))
 
 
 async def _fetch(connection: AsyncConnection, plan: Plan, window: Window, limit: int, *, newest: bool) -> list[Event]:

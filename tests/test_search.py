@@ -409,6 +409,13 @@ async def test_a_client_sees_its_own_events_whatever_it_asks(search: EventSearch
     }
 
 
+@pytest.mark.parametrize("words", ["user:alice type:token.reuse_detected", "user:nobody", "client:web", "at:2w"])
+async def test_a_page_counts_what_a_count_counts(words: str, search: EventSearch, told: Told) -> None:
+    for limit in (5, 500):
+        page = quick(await search.page(asked(words), told.now, limit=limit, counted=True))
+        assert page.total == await search.count(asked(words), told.now)
+
+
 async def test_a_count_stops_at_its_cap_and_says_so(
     search: EventSearch, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
