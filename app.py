@@ -29,6 +29,7 @@ from core.metrics import Gauge, Metrics
 from core.passwords import Busy, Hasher, load_banned
 from core.policy import Policy
 from core.presence import warm_up
+from core.recovery import is_former, loss_of, recover
 from core.start import StartError
 from core.subjects import Subjects
 from core.verification import Verification
@@ -42,7 +43,7 @@ from edge import Edge, EdgeConfig
 from events import sqlite
 from events.actions import ActionReader
 from events.checkpoint import public_of
-from events.checkpoints import CheckpointStore, Contradiction
+from events.checkpoints import CheckpointStore, Contradiction, Signed
 from events.clients import read_clients
 from events.families import FamilyReader
 from events.family_search import FamilySearch
@@ -126,7 +127,7 @@ class Service:
         self.checkpointing = Checkpointing(self.writer, store, origin, seed, map(public_of, older))
         publics = tuple(public_of(one) for one in (seed, *older))
         self.verification = Verification(self.database, store, publics)
-        await self._continue_checkpoints()
+        await self._continue_checkpoints(store, publics)
         if settings.metrics_port is not None:
             self.ledger.committed = self.metrics.batch
             self.metrics.watch(self._gauges())
@@ -136,15 +137,31 @@ class Service:
             self.subjects, given, settings.data_dir, terminal=sys.stdout.isatty()
         )
 
-    async def _continue_checkpoints(self) -> None:
+    async def _continue_checkpoints(self, store: CheckpointStore, publics: tuple[bytes, ...]) -> None:
         """The log must go on from what was signed last, or it is not the log that was signed. Raises StartError."""
         try:
+            origin = await self._origin_after(store, store.signed(*publics))
+            if origin is not None:
+                self.checkpointing.origin = origin
             await self.checkpointing.run()
         except Contradiction as error:
             raise StartError(
                 f"{str(error).rstrip('.')}: restore the database that belongs to {self.settings.checkpoint_dir}, "
-                "or set LEDGER_CHECKPOINT_DIR to an empty folder if you know why they differ."
+                "or run session-ledger recover to take this one into use."
             ) from None
+
+    async def _origin_after(self, store: CheckpointStore, signed: Signed | None) -> str | None:
+        """The log's new name where it went on after a loss: set aside what an older name signed."""
+        if signed is None:
+            return None
+        if await is_former(self.history, signed.checkpoint):
+            store.set_aside(signed.checkpoint.origin)
+            return None
+        loss = await loss_of(self.history, store, signed)
+        if loss is None or not 0 <= loss.seconds <= self.settings.max_loss:
+            return None
+        structlog.get_logger().error("commits_lost", events=loss.events, seconds=round(loss.seconds, 1))
+        return await recover(self.ledger, self.history, store, signed, keep_sessions=True)
 
     async def _close(self) -> None:
         self.metrics.close()

@@ -16,6 +16,7 @@ from core.key import Verdict as KeyVerdict
 from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.policy import Policy
 from core.reason import STAFF_REASONS, TICKET
+from core.recovery import recover as recovered
 from core.start import StartError
 from core.subject import Outcome
 from core.subjects import BadName, BadRoles, WeakPassword
@@ -195,6 +196,26 @@ def rebuild() -> None:
     for difference in found:
         click.echo(f"Put right: {difference}.")
     click.echo(f"Rebuilt; {len(found)} of the stored rows were not what the events say.")
+
+
+@main.command(epilog="Example: session-ledger recover")
+@click.option("--keep-sessions", is_flag=True, help="Let sessions live on, used tokens and revocations forgotten.")
+def recover(*, keep_sessions: bool) -> None:
+    """Take a restored, older copy of the ledger into use.
+
+    It has forgotten what came after it: revocations, and which tokens were used. So every session in it ends, unless
+    you keep them. The log goes on under a new name, and says what was lost. Only while no service runs.
+    """
+    settings = load()
+    checks.ledger_file(settings.database_file)
+    store = CheckpointStore(settings.checkpoint_dir)
+    signed = _last_signed(settings)
+    if signed is None:
+        raise Refused("There is nothing to recover: without a checkpoint, this log is taken as it is.")
+    with checks.sole_service(settings.database_file):
+        origin = at_desk(lambda at: recovered(at.ledger, at.history, store, signed, keep_sessions=keep_sessions))
+    ended = "Sessions live on." if keep_sessions else "Every session that began before has ended."
+    click.echo(f"This ledger goes on as {origin}. {ended} Start the service, and run session-ledger verify.")
 
 
 def at_desk(work: Callable[[Desk], Awaitable[T]]) -> T:

@@ -18,7 +18,8 @@ class Checkpointing:
     ) -> None:
         self._writer = writer
         self._store = store
-        self._origin = origin
+        self.origin = origin
+        """Name of the log; another one after a recovery."""
         self._seed = seed
         self._older = tuple(older)
         self.position = -1
@@ -40,7 +41,7 @@ class Checkpointing:
         self.position = size
         if size == self.size:
             return self.note
-        here = Head(self._origin, size, frontier)
+        here = Head(self.origin, size, frontier)
         note = advance(self._store, here, self._seed, leaves_of(connection), self._older)
         self.size, self.signed_at = size, time.time()
         return note

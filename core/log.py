@@ -1,4 +1,4 @@
-"""The rule of the log itself: it starts once, with the name that its checkpoints carry. Pure."""
+"""The rules of the log itself: it starts once, and goes on under a new name after a loss. Pure."""
 
 from events import log
 from events.decision import Change, Decide, Decision, Moment, Need, States, Streams
@@ -15,5 +15,20 @@ def start(origin: str) -> Decide:
         if state is not None:
             return Decision(state.origin)
         return Decision(origin, (Change(log.STREAM, log.LogStarted(actor="system", origin=origin)),))
+
+    return decide
+
+
+def recover(size: int, lost: int, origin: str, *, keep_sessions: bool) -> Decide:
+    """An older copy is taken into use: from here on it is another log. Families that began before it have ended."""
+
+    def decide(states: States, _moment: Moment) -> Decision | Need:
+        lacking = states.lacking(Streams(logs=frozenset((log.STREAM,))))
+        if lacking is not None:
+            return Need(lacking)
+        if states.log() is None:
+            return Decision(None)
+        fact = log.LedgerRecovered(actor="cli", size=size, lost=lost, origin=origin, keep_sessions=keep_sessions)
+        return Decision(origin, (Change(log.STREAM, fact),))
 
     return decide

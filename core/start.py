@@ -10,6 +10,7 @@ from core import log
 from core.clients import Clients
 from core.keys import Keys
 from core.master import MasterKeys, generate
+from core.recovery import new_origin
 from core.subjects import Subjects, WeakPassword, initial_password
 from events.decision import Streams
 from events.ledger import Ledger
@@ -79,9 +80,7 @@ def unknown_keys(master: MasterKeys, known: Mapping[int, str]) -> dict[int, str]
 
 async def begin(ledger: Ledger, clients: Clients, keys: Keys) -> str:
     """First event, built-in clients, signing keys; each only where it is not there yet. Answers the log's name."""
-    origin: str = await ledger.submit(
-        Streams(logs=frozenset((STREAM,))), log.start(f"session-ledger/{secrets.token_hex(8)}")
-    )
+    origin: str = await ledger.submit(Streams(logs=frozenset((STREAM,))), log.start(new_origin()))
     await clients.ensure()
     await keys.ensure()
     return origin

@@ -101,6 +101,16 @@ class CheckpointStore:
         self._replace("checkpoint", text.encode(), sync=True)
         self._sync_folder()
 
+    def signed_at(self) -> float:
+        """When the last note was written, seconds since the epoch. Raises OSError."""
+        return (self.folder / "checkpoint").stat().st_mtime
+
+    def set_aside(self, origin: str) -> None:
+        """Keep the last note of a log that goes on under another name; it stays as evidence, and nothing follows it."""
+        kept = self.folder / f"checkpoint.{origin.rpartition('/')[2]}"
+        (self.folder / "checkpoint").replace(kept)
+        self._sync_folder()
+
     def _read(self, name: str) -> bytes | None:
         try:
             return (self.folder / name).read_bytes()

@@ -1,6 +1,7 @@
 """Every way in which a start can fail: one sentence that says what to do, status 2, no traceback, no secret."""
 
 import os
+import shutil
 import socket
 import sqlite3
 from contextlib import closing
@@ -220,3 +221,25 @@ def test_an_old_schema_is_not_changed_under_a_running_service(place: Place) -> N
         is_refused(place.run("migrate"), "Another session-ledger", "stop")
         connection.execute("UPDATE alembic_version SET version_num = ?", (migrate.newest(),))
         connection.commit()
+
+
+def test_a_restored_copy_is_refused_until_it_is_recovered_on_the_command_line(place: Place) -> None:
+    with place.serving():
+        pass
+    copy = place.folder / "copy.db"
+    shutil.copy(place.database, copy)
+    with place.serving():
+        assert place.sign_in("admin", PASSWORD) == 200
+    for beside in place.data.glob("ledger.db*"):
+        beside.unlink()
+    shutil.copy(copy, place.database)
+    note = place.folder / "checkpoints" / "checkpoint"
+    os.utime(note, (0, note.stat().st_mtime + 3600))
+
+    is_refused(place.run("serve"), "session-ledger recover")
+    told = place.done("recover")
+    with place.serving():
+        assert place.sign_in("admin", PASSWORD) == 200
+
+    assert "Every session that began before has ended." in told
+    assert "events fit" in place.done("verify")
