@@ -1,6 +1,6 @@
 """The shapes of this door's answers: a page, its JSON twin, a way to go on. Decides nothing."""
 
-from typing import Any
+from typing import Any, Final
 
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
@@ -9,15 +9,17 @@ from core import problem
 from core.problem import Problem
 from dashboard import cookie, way
 from dashboard.door import Door
-from dashboard.gate import SignInNeeded
+from dashboard.gate import SignInNeeded, is_fragment
 from edge import note, passage_of
 
 Page = Response[bytes]
+VARY: Final = "Accept, HX-Request, HX-Target, HX-History-Restore-Request"
+"""What decides between a page, a part of it and its twin, all at one address."""
 
 
 def html(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Page:
     """A page; the edge adds the headers that all of them carry."""
-    return Response(content, status_code=status, media_type="text/html", headers=headers or {})
+    return Response(content, status_code=status, media_type="text/html", headers={"Vary": VARY} | (headers or {}))
 
 
 def see_other(place: str) -> Page:
@@ -53,6 +55,9 @@ def sign_in_first(request: Request[Any, Any, Any], door: Door, needed: SignInNee
     A link clicked in a chat arrives without the Strict cookie. Such a request gets a page that asks again from here,
     so that the cookie comes along; it cannot go round, because the second request is not cross-site any more.
     """
+    if is_fragment(request):
+        place = way.to_sign_in(needed.why, _page_of(request, door))
+        return Response(b"", status_code=401, media_type="text/html", headers={"HX-Redirect": place, "Vary": VARY})
     if wants_json(request):
         challenge = {"WWW-Authenticate": "Cookie"}
         return refused(request, door, Problem(401, "sign_in_needed", "Sign in to the dashboard first.", challenge))
@@ -65,6 +70,11 @@ def sign_in_first(request: Request[Any, Any, Any], door: Door, needed: SignInNee
     if request.method == "GET" and crossing and not cookie.sent(request.scope["headers"]) and way.back(here) == here:
         return html(door.pages.render("again.html", here=here))
     return see_other(way.to_sign_in(needed.why, here))
+
+
+def _page_of(request: Request[Any, Any, Any], door: Door) -> str:
+    """The page whose part was asked for, as its script says; `way.back` judges it."""
+    return request.headers.get("hx-current-url", "").removeprefix(door.own_origin)
 
 
 def explained(error: HTTPException) -> Problem:

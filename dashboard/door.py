@@ -15,6 +15,7 @@ from core.token import Token
 from core.verification import Verification
 from core.watching import Watching
 from dashboard.pages import Pages
+from dashboard.tails import Tails
 from events import ids
 from events.families import FamilyReader
 from events.family import PREFIX, Family
@@ -22,6 +23,7 @@ from events.family_search import FamilySearch
 from events.history import HistoryReader
 from events.overview import OverviewReader
 from events.pivots import PivotReader
+from events.search import EventSearch
 from events.subject import PREFIX as SUBJECT
 from events.subject import Subject
 from events.subjects import SubjectReader
@@ -79,6 +81,8 @@ class Door(NamedTuple):
     condition: Callable[[], Condition]
     living: Callable[[], float]
     """How many families live, as last counted; NaN where they were not."""
+    search: EventSearch
+    tails: Tails
 
 
 class Staff(NamedTuple):

@@ -23,6 +23,8 @@ PUBLIC: Final = {"public": True}
 ROTATE_AFTER: Final = 5 * 60 * 1_000_000
 """Microseconds. A younger token is only looked at."""
 CSRF_FIELD: Final = "csrf"
+ONLY_LOOKS: Final = {"only_looks": True}
+"""`opt` of routes that a page asks again and again by itself: they never use the cookie up, whoever asks."""
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _WHY: Final = {Verdict.EXPIRED: "expired", Verdict.REUSED: "reused"}
 
@@ -54,6 +56,12 @@ def visit_of(connection: Connection) -> Visit:
     return Visit(passage.presence, passage.request_id, passage.arrived)
 
 
+def is_fragment(connection: Connection) -> bool:
+    """Whether a script on a page of ours asks for a part of it. Going back in the history wants the whole page."""
+    headers = connection.headers
+    return headers.get("hx-request") == "true" and headers.get("hx-history-restore-request") != "true"
+
+
 def gate(door: Door) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
     """The one guard of all routes of this door."""
 
@@ -66,7 +74,8 @@ def gate(door: Door) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]
         role = handler.opt.get("role")
         if role is None:
             raise PermissionDeniedException
-        staff = await _admitted(connection, door)
+        looks = not changes and (is_fragment(connection) or bool(handler.opt.get("only_looks")))
+        staff = await _admitted(connection, door, only_looks=looks)
         if changes and not await _carries_token(connection, door, staff):
             raise Forged(extra={"code": "csrf_failed"})
         if not staff.may(role):
@@ -89,8 +98,12 @@ async def _carries_token(connection: Connection, door: Door, staff: Staff) -> bo
     return isinstance(given, str) and door.families.csrf_matches(staff.family.id, given)
 
 
-async def _admitted(connection: Connection, door: Door) -> Staff:
-    """Look at the cookie; use it up only where it is old, or where the ledger must have the last word."""
+async def _admitted(connection: Connection, door: Door, *, only_looks: bool) -> Staff:
+    """Look at the cookie; use it up only where it is old, or where the ledger must have the last word.
+
+    What a page asks for by itself says nothing about whether somebody is there, so it moves no limit. A used token
+    that came back is recorded all the same.
+    """
     presented = door.families.read_token(cookie.sent(connection.scope["headers"]))
     if presented is None:
         raise SignInNeeded("needed")
@@ -99,8 +112,10 @@ async def _admitted(connection: Connection, door: Door) -> Staff:
     seen = None
     if look.verdict is Verdict.CURRENT and look.family and look.owner:
         seen = _staff(connection, door, look.family, look.owner, presented)
-        if not _due(look.family, presented, door.now()):
+        if only_looks or not _due(look.family, presented, door.now()):
             return seen
+    elif only_looks and look.verdict is not Verdict.REUSED:
+        raise SignInNeeded(_WHY.get(look.verdict, "ended"))
     issued = await door.families.refresh(presented, DASHBOARD, "cookie", visit)
     if isinstance(issued, Denied):
         return _turned_away(issued, seen)

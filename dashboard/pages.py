@@ -10,7 +10,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from dashboard import telling
 
 HERE: Final = Path(__file__).parent
-ASSETS: Final = {"dashboard.css": "text/css", "mark.svg": "image/svg+xml"}
+ASSETS: Final = {
+    "dashboard.css": "text/css",
+    "dashboard.js": "text/javascript",
+    "mark.svg": "image/svg+xml",
+    "vendor/htmx.min.js": "text/javascript",
+    "vendor/hx-sse.min.js": "text/javascript",
+}
 STATIC: Final = "/dashboard/static"
 HEADLINES: Final = {
     400: "That request cannot be read",
@@ -56,6 +62,11 @@ class Pages:
         """A template with its values."""
         return self._templates.get_template(template).render(values).encode()
 
+    def block(self, template: str, block: str, /, **values: Any) -> bytes:
+        """One block of a template: the part of a page that a script on it asked for."""
+        found = self._templates.get_template(template)
+        return "".join(found.blocks[block](found.new_context(values))).encode()
+
     def error(self, status: int, code: str, detail: str) -> bytes:
         """The page of a refusal; shows nothing of what came in."""
         headline = HEADLINES.get(status, HTTPStatus(status).phrase if status < 500 else "Something went wrong")
@@ -63,5 +74,5 @@ class Pages:
 
 
 def _fingerprinted(name: str, content: bytes) -> str:
-    stem, _, suffix = name.partition(".")
+    stem, _, suffix = Path(name).name.partition(".")
     return f"{stem}.{hashlib.sha256(content).hexdigest()[:12]}.{suffix}"

@@ -29,6 +29,8 @@ class Row(NamedTuple):
     device: str
     actor: str
     """Empty where it was the subject: nearly always."""
+    user: str = ""
+    """The subject as a filter takes it: login name, else the whole id."""
 
     @property
     def day(self) -> str:
@@ -54,8 +56,12 @@ class Names:
 
     def name(self, public_id: str) -> str:
         """The login name; the short id of somebody who has none (any more)."""
+        return self.known(public_id) or (telling.short(public_id) if public_id else "")
+
+    def known(self, public_id: str) -> str:
+        """The login name, empty where there is none."""
         stream = ids.from_text(subject.PREFIX, public_id)
-        return (self._known.get(stream, "") if stream else "") or (telling.short(public_id) if public_id else "")
+        return self._known.get(stream, "") if stream else ""
 
     def actor(self, actor: str) -> str:
         """Who did it, in words."""
@@ -79,6 +85,7 @@ def row_of(event: Event, names: Names) -> Row:
         client=getattr(event.fact, "client", ""),
         device=telling.device(event.context),
         actor=names.actor(event.fact.actor),
+        user=names.known(_subject(event)) or _subject(event),
     )
 
 

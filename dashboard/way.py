@@ -11,7 +11,7 @@ SIGN_IN: Final = "/dashboard/sign-in"
 
 _VALUE: Final = r"[a-z_]+=(?:[A-Za-z0-9_.:,*+~-]|%[0-9A-F]{2})*"
 _PLACE: Final = r"network/[0-9a-f]{1,4}[0-9a-f:.]{1,41}(?:/[0-9]{1,3})?"
-_OURS: Final = re.compile(rf"/dashboard(?:/[A-Za-z0-9_-]+)*(?:/{_PLACE})?(?:\?{_VALUE}(?:&{_VALUE})*)?")
+_OURS: Final = re.compile(rf"/dashboard(?:/[A-Za-z0-9_-]{{1,80}})*(?:/{_PLACE})?(?:\?{_VALUE}(?:&{_VALUE})*)?")
 """Only what our own links look like. No percent sign, backslash or second slash can stand in the path, so
 nothing that a browser could read as another host (RFC 9700 §4.11); percent signs are for the values behind it."""
 _NEVER: Final = ("/dashboard/sign-", "/dashboard/static")
