@@ -171,7 +171,7 @@ travels to another are the ratios: both sides of each were taken one right after
 """
 
 BESIDE = """- **floor**: the same application behind the same middleware. It parses the same body, checks the refresh
-  token's MAC, signs the same JWT and gives the same answer; the ledger is left out: nothing is read, decided or written.
+  token's MAC, signs the same JWT, gives the same answer; the ledger is left out: nothing is read, decided or written.
 - **bare route**: the same body, tokens and answer from a route of Litestar's with nothing around it.
 - **ledger**: the service as it is, `synchronous=FULL`, every answer after its commit; only the rate limits are off.
 - **baseline**: one transaction for each request through SQLAlchemy and aiosqlite with their usual pool, the same rule,
@@ -194,9 +194,9 @@ others sign in as fast as they are answered:
 
 ## The ledger alone
 
-Without HTTP and without signing, all indexes of the audit log on: {alone} rotations a second, {size} in a batch; beside
-it, the bare route answered {bare} requests a second. The service's process held {before} MiB before its first refresh
-and {after} MiB after its last (SQLite's page cache, at most 64 MiB, fills).
+Without HTTP and without signing, all indexes of the audit log on: {alone} rotations a second, {size} in a batch.
+Beside it, the bare route answered {bare} requests a second. The service's process held {before} MiB before its first
+refresh and {after} MiB after its last (SQLite's page cache, at most 64 MiB, fills).
 
 ## A long log
 
