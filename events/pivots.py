@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import budget, history, private, reads, schema
@@ -195,7 +195,9 @@ def _counted(pairs: Any) -> Spread:
 async def _traffic(connection: AsyncConnection, network: Network, first: int, last: int, limit: int) -> Traffic:
     seen = _seen(_within(network), first, last)
     at, kind = seen.c.at, seen.c.type
-    good, bad, reuse = (func.sum(kind.in_(codes)) for codes in (_GOOD, _BAD, (_REUSED,)))
+    good, bad, reuse, failed = (
+        func.sum(case((kind.in_(codes), 1), else_=0)) for codes in (_GOOD, _BAD, (_REUSED,), _FAILED)
+    )
     grouped: Select[Any] = (
         select(seen.c.stream, func.min(at), func.max(at), good, bad, reuse)
         .where(kind.in_(_OF_FAMILY))
@@ -208,7 +210,6 @@ async def _traffic(connection: AsyncConnection, network: Network, first: int, la
     width = len(schema.families.c)
     rows = (await connection.execute(named.order_by(list(few.c)[2].desc()))).all()
     visitors = [Visitor(Family(*row[:width]), row[width] or "", *row[width + 1 :]) for row in rows]
-    failed = func.sum(kind.in_(_FAILED))
     families = select(func.count(seen.c.stream.distinct())).where(kind.in_(_OF_FAMILY)).scalar_subquery()
     totals = select(
         func.count(), func.count(seen.c.subject.distinct()), good, bad, failed, func.min(at), func.max(at), families
