@@ -14,7 +14,7 @@ from events import family, ids, subject
 from events.budget import TooSlow
 from events.pivots import Network, Traffic
 
-LISTED: Final = 100
+LISTED: Final = 50
 DAY: Final = 24 * 3600 * telling.SECOND
 WINDOWS: Final = {"24h": ("24 hours", DAY), "7d": ("7 days", 7 * DAY), "30d": ("30 days", 30 * DAY)}
 STEPS: Final = {4: (32, 24, 16), 6: (128, 64, 56, 48)}

@@ -4,7 +4,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Subquery, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import budget, history, private, reads, schema
@@ -20,12 +20,14 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 CAP = 1_000
 """Families are counted up to here, and said so."""
 ROWS = 20_000
-"""Events of a network that are looked at, the newest."""
+"""Events of a network that are counted, the newest."""
+LISTED = 5_000
+"""Events of a network that its page tells of, the newest."""
 _NEAR = 4_000
 """Events around a time that are looked at for a user agent, which no index leads to."""
 _E, _P, _F, _S = schema.events.c, schema.event_private.c, schema.families.c, schema.subjects.c
-_OF_FAMILY = tuple(fact.CODE for fact in (*FAMILY.openings, *FAMILY.changes))
-_OF_SUBJECT = tuple(fact.CODE for fact in (*SUBJECT.openings, *SUBJECT.changes))
+_OF_FAMILY = frozenset(fact.CODE for fact in (*FAMILY.openings, *FAMILY.changes))
+_OF_SUBJECT = frozenset(fact.CODE for fact in (*SUBJECT.openings, *SUBJECT.changes))
 _GOOD = (TokenIssued.CODE, TokenRotated.CODE)
 _BAD = (TokenRefused.CODE, TokenReuseDetected.CODE, SubjectLoginFailed.CODE, SubjectLoginBlocked.CODE)
 _FAILED = (SubjectLoginFailed.CODE, SubjectLoginBlocked.CODE)
@@ -53,7 +55,7 @@ class Visitor(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What came from a network. `capped` where only the newest `ROWS` events were looked at."""
+    """What came from a network. `capped` where only the newest `LISTED` events were looked at."""
 
     visitors: list[Visitor]
     more: int
@@ -157,14 +159,14 @@ def _within(network: Network) -> tuple[ColumnElement[bool], ...]:
     return (_P.ip >= first, _P.ip <= last, func.length(_P.ip) == len(first))
 
 
-def _seen(within: tuple[ColumnElement[bool], ...], first: int, last: int) -> Any:
+def _seen(within: tuple[ColumnElement[bool], ...], first: int, last: int, most: int = ROWS) -> Subquery:
     """The newest events of families from there."""
     near = select(_P.position).where(*within, _P.position >= first, _P.position < last)
-    few = near.order_by(_P.position.desc()).limit(ROWS).subquery()
+    few = near.order_by(_P.position.desc()).limit(most).subquery()
     query = select(_E.position, _E.stream, _E.subject, _E.type, _E.at).join_from(
         few, schema.events, _E.position == few.c.position
     )
-    return query.where(_E.type.in_((*_OF_FAMILY, *_OF_SUBJECT))).subquery()
+    return query.where(_E.type.in_(_OF_FAMILY | _OF_SUBJECT)).subquery()
 
 
 async def _spread(
@@ -193,28 +195,30 @@ def _counted(pairs: Any) -> Spread:
 
 
 async def _traffic(connection: AsyncConnection, network: Network, first: int, last: int, limit: int) -> Traffic:
-    seen = _seen(_within(network), first, last)
-    at, kind = seen.c.at, seen.c.type
-    good, bad, reuse, failed = (
-        func.sum(case((kind.in_(codes), 1), else_=0)) for codes in (_GOOD, _BAD, (_REUSED,), _FAILED)
+    seen = _seen(_within(network), first, last, LISTED)
+    rows = (await connection.execute(select(seen.c.stream, seen.c.subject, seen.c.type, seen.c.at))).all()
+    told: dict[bytes, list[int]] = {}
+    for stream, _, kind, at in rows:
+        if kind in _OF_FAMILY:
+            sums = told.setdefault(stream, [at, at, 0, 0, 0])
+            sums[:2] = min(sums[0], at), max(sums[1], at)
+            for place, codes in enumerate((_GOOD, _BAD, (_REUSED,)), start=2):
+                sums[place] += kind in codes
+    latest = sorted(told, key=lambda stream: told[stream][1], reverse=True)[:limit]
+    named = select(schema.families, _S.name).select_from(
+        schema.families.outerjoin(schema.subjects, _S.id == _F.subject)
     )
-    grouped: Select[Any] = (
-        select(seen.c.stream, func.min(at), func.max(at), good, bad, reuse)
-        .where(kind.in_(_OF_FAMILY))
-        .group_by(seen.c.stream)
+    found = {row[0]: row for row in await connection.execute(named.where(_F.id.in_(latest)))}
+    kinds = [row.type for row in rows]
+    times = [row.at for row in rows]
+    return Traffic(
+        visitors=[Visitor(Family(*found[one][:-1]), found[one][-1] or "", *told[one]) for one in latest],
+        more=len(told) - len(latest),
+        subjects=len({row.subject for row in rows}),
+        good=sum(kind in _GOOD for kind in kinds),
+        bad=sum(kind in _BAD for kind in kinds),
+        failed_sign_ins=sum(kind in _FAILED for kind in kinds),
+        first_at=min(times, default=0),
+        last_at=max(times, default=0),
+        capped=len(rows) >= LISTED,
     )
-    few = grouped.order_by(func.max(at).desc()).limit(limit).subquery()
-    named = select(schema.families, _S.name, *list(few.c)[1:]).join_from(
-        few, schema.families.outerjoin(schema.subjects, _S.id == _F.subject), _F.id == few.c.stream
-    )
-    width = len(schema.families.c)
-    rows = (await connection.execute(named.order_by(list(few.c)[2].desc()))).all()
-    visitors = [Visitor(Family(*row[:width]), row[width] or "", *row[width + 1 :]) for row in rows]
-    families = select(func.count(seen.c.stream.distinct())).where(kind.in_(_OF_FAMILY)).scalar_subquery()
-    totals = select(
-        func.count(), func.count(seen.c.subject.distinct()), good, bad, failed, func.min(at), func.max(at), families
-    ).select_from(seen)
-    total = (await connection.execute(totals)).one()
-    count, subjects, good_, bad_, failed_, first_at, last_at, families_ = (int(one or 0) for one in total)
-    more = max(0, families_ - len(visitors))
-    return Traffic(visitors, more, subjects, good_, bad_, failed_, first_at, last_at, count >= ROWS)
