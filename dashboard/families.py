@@ -18,8 +18,10 @@ from events.families import Held
 from events.family import Family
 from events.history import Event
 
-SHOWN: Final = 100
+SHOWN: Final = 60
 """Events of a story on one page: of a longer one its first and its last, and any stretch that `after` asks for."""
+RAW: Final = 25
+"""Of these, as JSON on the page; its twin has them all."""
 VIEWS: Final = {"timeline": "Timeline", "table": "Table", "json": "JSON"}
 
 
@@ -134,6 +136,7 @@ async def _page(door: Door, staff: Staff, told: Told, view: str, held: int | Non
         blast=reach,
         others=len(others),
         view=view,
+        most_raw=RAW,
         views=VIEWS,
         raw=_pretty(told) if view == "json" else "",
         held=held if held is not None and held <= state.generation else None,
@@ -147,7 +150,7 @@ async def _page(door: Door, staff: Staff, told: Told, view: str, held: int | Non
 def _pretty(told: Told) -> str:
     """The events as recorded, oldest first."""
     events = []
-    for row in told.rows:
+    for row in told.rows[-RAW:]:
         one = rows.as_json(row)
         one["body"] = json.loads(row.event.body)
         events.append(one)
