@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from core.verdict import HOLDER
-from dashboard.telling import reason, stamp
-from events import client, family, key, log, subject
+from dashboard.telling import reason, short, stamp
+from events import action, client, family, key, log, subject
 from events.fact import Fact
 
 
@@ -145,6 +145,48 @@ def _recovered(fact: log.LedgerRecovered) -> Told:
     return Told(WARNING, "warn", "recovered", said)
 
 
+def _planned(fact: action.ActionPlanned) -> Told:
+    return Told(CHANGED, "admin", "selected", f"{_families(fact.planned)} selected for an action; nothing ended yet.")
+
+
+def _targeted(fact: action.ActionTargeted) -> Told:
+    return Told(CHANGED, "admin", "selection", f"A part of a selection: {_families(len(fact.families.split()))}.")
+
+
+def _started_action(fact: action.ActionStarted) -> Told:
+    what = {
+        "disable_subject": "disable an account",
+        "enable_subject": "enable an account",
+        "revoke_key": "revoke a key",
+    }
+    ticket = f" ({fact.ticket})" if fact.ticket else ""
+    said = what.get(fact.kind, f"end {_families(fact.planned)}")
+    return Told(CHANGED, "admin", "confirmed", f"Confirmed: {said}. {reason(fact.reason)}{ticket}.")
+
+
+def _finished(fact: action.ActionFinished) -> Told:
+    spared = f", {fact.spared:,} had ended before" if fact.spared else ""
+    added = f", {fact.added:,} of them began after the preview" if fact.added else ""
+    return Told(CHANGED, "admin", "carried out", f"Carried out: {_families(fact.ended)} ended{added}{spared}.")
+
+
+def _families(count: int) -> str:
+    return "1 family" if count == 1 else f"{count:,} families"
+
+
+def _looked_up(fact: family.DashboardLookedUp) -> Told:
+    what = "and nothing was found" if fact.kind == "nothing" else f"as {fact.kind.replace('_', ' ')}"
+    return Told(BENIGN, "quiet", "looked up", f"Something was looked up {what}; fingerprint {fact.fingerprint}.")
+
+
+def _exported(fact: family.DashboardExported) -> Told:
+    return Told(CHANGED, "admin", "exported", f"Events taken out as {fact.format}, of the log below #{fact.position}.")
+
+
+def _previewed(fact: family.DashboardPreviewed) -> Told:
+    return Told(BENIGN, "quiet", "previewed", f"Looked at what an action on {short(fact.target)} would do.")
+
+
 _TELLERS: dict[type[Fact], Callable[[Any], Told]] = {
     family.TokenIssued: _issued,
     family.TokenRotated: _rotated,
@@ -170,6 +212,13 @@ _TELLERS: dict[type[Fact], Callable[[Any], Told]] = {
     key.KeyActivated: _key("key active", "Signing key {}… signs from now on."),
     key.KeyRetired: _key("key retired", "Signing key {}… signs no more; it verifies until its last token expires."),
     key.KeyRevoked: _key("key revoked", "Signing key {}… is not trusted any more.", "alarm"),
+    action.ActionPlanned: _planned,
+    action.ActionTargeted: _targeted,
+    action.ActionStarted: _started_action,
+    action.ActionFinished: _finished,
+    family.DashboardLookedUp: _looked_up,
+    family.DashboardExported: _exported,
+    family.DashboardPreviewed: _previewed,
     log.LogStarted: _started,
     log.ContextExpired: _forgotten,
     log.LedgerRecovered: _recovered,
