@@ -65,7 +65,7 @@ async def kill(
     scope, given = asked.text(fields, "scope"), asked.reasons(fields)
     if scope not in SCOPES:
         given = given._replace(flaws={**given.flaws, "scope": "Choose what to end."})
-    shown = asked.families([family_id, *asked.texts(fields, {"these": "family", "everything": "shown"}.get(scope, ""))])
+    shown = _shown(fields, family_id, scope)
     hurdles = danger.hurdles(staff, len(shown), door.now())
     if hurdles.role:
         return answers.refused(request, door, too_many(len(shown)))
@@ -86,6 +86,15 @@ async def kill(
     if outcome is Outcome.UNKNOWN:
         raise NotFoundException
     return await after(request, door, staff, stream)
+
+
+def _shown(fields: asked.Fields, family_id: str, scope: str) -> tuple[bytes, ...]:
+    """What the confirmation names: of this user, those that lived when the preview was shown."""
+    lived = asked.texts(fields, "shown")
+    if scope == "everything":
+        return asked.families(lived)
+    this = [family_id] if scope == "family" or family_id in lived else []
+    return asked.families([*this, *(asked.texts(fields, "family") if scope == "these" else [])])
 
 
 async def after(request: Request[Any, Any, Any], door: Door, staff: Staff, stream: bytes) -> Response[Any]:
@@ -135,7 +144,7 @@ def _page(door: Door, staff: Staff, seen: Preview, given: Revocation, scope: str
         action=ids.to_text(action.PREFIX, door.actions.new_id()),
         hurdles=danger.hurdles(staff, len(seen.living), now),
         own=staff.family.id,
-        shown=" ".join(ids.to_text(family.PREFIX, one.id) for one in seen.others),
+        shown=" ".join(ids.to_text(family.PREFIX, one.id) for one in seen.living),
         access_until=max(one.access_until for one in (state, *seen.others)) * telling.SECOND,
         fam=lambda one: ids.to_text(family.PREFIX, one.id),
         sub=ids.to_text(subject.PREFIX, state.subject),

@@ -146,7 +146,7 @@ def _recovered(fact: log.LedgerRecovered) -> Told:
 
 
 def _planned(fact: action.ActionPlanned) -> Told:
-    return Told(CHANGED, "admin", "selected", f"{_families(fact.planned)} selected for an action; nothing ended yet.")
+    return Told(CHANGED, "admin", "selected", f"Selected {_families(fact.planned)} for an action; nothing ended yet.")
 
 
 def _targeted(fact: action.ActionTargeted) -> Told:

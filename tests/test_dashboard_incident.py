@@ -174,7 +174,7 @@ async def test_a_preview_ends_nothing_and_is_remembered(staff: app.Service, brow
 
     assert "living" == await status_of(staff, one)
     assert "Nothing has ended yet" in told
-    assert "1 other living" in told
+    assert "The other living family of alice" in told
     assert f'name="family" value="{other}" checked' in page.text
     assert {one, other} == {row["family"] for row in twin["living"]}
     assert 2 == (await types(staff)).count("dashboard.previewed")
