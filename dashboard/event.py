@@ -7,7 +7,7 @@ from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
-from dashboard import answers, rows, searching, telling
+from dashboard import answers, rows, searching, telling, way
 from dashboard.door import VIEWER, Door, Given, GivenStaff
 from dashboard.gate import wants
 from dashboard.rows import Row
@@ -30,6 +30,8 @@ async def show(
     request: Request[Any, Any, Any], door: Given, staff: GivenStaff, position: FromPath[int]
 ) -> Response[Any]:
     """The event at a position of the log."""
+    if position > way.FARTHEST:
+        raise NotFoundException
     found = await door.history.at((position,))
     sealed = await door.history.sealed(position)
     if not found or sealed is None:

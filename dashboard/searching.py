@@ -109,7 +109,10 @@ def pinned(query: Query, now: int) -> Query:
 
 
 def corrected(mistake: Mistake) -> str:
-    """The page of what may have been meant, empty where nothing is guessed."""
-    end = mistake.position + mistake.length
-    text = mistake.text[: mistake.position] + mistake.meant + mistake.text[end:]
-    return link(text) if mistake.meant and isinstance(parse(text), Query) else ""
+    """The page of what may have been meant, empty where nothing is guessed that would help."""
+    if not mistake.meant:
+        return ""
+    begin, rest = mistake.text[: mistake.position], mistake.text[mistake.position + mistake.length :]
+    text = f"{begin}{mistake.meant.removesuffix(':') if rest.startswith(':') else mistake.meant}{rest}"
+    left = parse(text)
+    return "" if isinstance(left, Mistake) and left.position <= mistake.position else link(text)

@@ -16,6 +16,8 @@ _OURS: Final = re.compile(rf"/dashboard(?:/[A-Za-z0-9_-]{{1,80}})*(?:/{_PLACE})?
 nothing that a browser could read as another host (RFC 9700 §4.11); percent signs are for the values behind it."""
 _NEVER: Final = ("/dashboard/sign-", "/dashboard/static")
 MAX_WAY: Final = 900
+FARTHEST: Final = 10**15 - 1
+"""No position is larger; databases count up to 2**63."""
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 
 
