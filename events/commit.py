@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from events import action, bulk, catalogue, fact, ids, merkle, private, projections, schema, subject
@@ -28,7 +28,7 @@ _ASKS = 4
 
 
 _LOCK_HEAD = select(schema.head.c.size, schema.head.c.frontier, schema.head.c.last_at).with_for_update()
-_UPDATE_HEAD = update(schema.head)
+_UPDATE_HEAD = update(schema.head).values({name: bindparam(name) for name in ("size", "frontier", "last_at")})
 _INSERT_EVENTS = insert(schema.events)
 _INSERT_PRIVATE = insert(schema.event_private)
 
@@ -69,7 +69,7 @@ class TooLarge(ValueError):
 
 def lock_head(connection: Connection) -> Head:
     """Read the head row, holding its lock until the transaction ends (SQLite: BEGIN IMMEDIATE holds it already)."""
-    return Head(*connection.execute(_LOCK_HEAD).one())
+    return Head(*bulk.run(connection, _LOCK_HEAD))
 
 
 def prove(connection: Connection) -> None:
@@ -103,7 +103,7 @@ def write(
     rows.insert(connection, trace)
     after = rows.head()
     if rows.events:
-        connection.execute(_UPDATE_HEAD, after._asdict())
+        bulk.insert_all(connection, _UPDATE_HEAD, [after._asdict()])
     return Result(verdicts, after, rows.events[0]["leaf"] if rows.events else None)
 
 

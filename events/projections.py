@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Insert, Table, bindparam, select
+from sqlalchemy import Connection, Insert, Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from events import bulk, schema
@@ -28,19 +28,15 @@ TABLES: dict[type[Any], Table] = {
 assert set(TABLES) == {noun.state for noun in NOUNS}  # noqa: S101 - a noun without a table could not be saved
 
 S = TypeVar("S", Family, Subject, Client, Key, Log, Action)
-_ROWS_AT_ONCE = 500
-_BY_STREAM = {
-    state: select(table).where(table.c.id.in_(bindparam("streams", expanding=True))) for state, table in TABLES.items()
-}
-"""Made once: putting such a statement together takes longer than running it."""
+_ALL = {state: select(table) for state, table in TABLES.items()}
 
 
 def load(connection: Connection, state: type[S], streams: Iterable[bytes]) -> list[S]:
     """The states of those of the streams that exist."""
     wanted = list(streams)
     found: list[S] = []
-    for start in range(0, len(wanted), _ROWS_AT_ONCE):
-        rows = connection.execute(_BY_STREAM[state], {"streams": wanted[start : start + _ROWS_AT_ONCE]}).all()
+    for start in range(0, len(wanted), bulk.MOST):
+        rows = bulk.find(connection, _ALL[state], TABLES[state].c.id, wanted[start : start + bulk.MOST])
         found.extend(state(*row) for row in rows)
     return found
 
@@ -48,7 +44,6 @@ def load(connection: Connection, state: type[S], streams: Iterable[bytes]) -> li
 FAMILY_AND_OWNER = select(schema.families, schema.subjects).select_from(
     schema.families.outerjoin(schema.subjects, schema.families.c.subject == schema.subjects.c.id)
 )
-_HELD = FAMILY_AND_OWNER.where(schema.families.c.id.in_(bindparam("streams", expanding=True)))
 _WIDTH = len(schema.families.c)
 
 
@@ -62,8 +57,8 @@ def load_held(connection: Connection, streams: Iterable[bytes]) -> list[tuple[Fa
     """Those of the families that exist, each with its subject: rules nearly always ask for both."""
     wanted = list(streams)
     found: list[tuple[Family, Subject | None]] = []
-    for start in range(0, len(wanted), _ROWS_AT_ONCE):
-        rows = connection.execute(_HELD, {"streams": wanted[start : start + _ROWS_AT_ONCE]}).all()
+    for start in range(0, len(wanted), bulk.MOST):
+        rows = bulk.find(connection, FAMILY_AND_OWNER, schema.families.c.id, wanted[start : start + bulk.MOST])
         found.extend(map(family_and_owner, rows))
     return found
 
