@@ -51,6 +51,21 @@ ANDROID = f"Mozilla/5.0 (Linux; Android 16; Pixel 10) {BLINK} Chrome/142.0.0.0 M
 LINUX = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
 
+PAGES = {
+    "overview": "",
+    "events": "/events",
+    "families": "/families",
+    "family": "/families/{stolen}",
+    "kill": "/families/{living}/kill",
+    "network": "/network/{thief}",
+    "lookup": "/lookup",
+    "keys": "/keys",
+    "system": "/system",
+    "access": "/access",
+}
+"""Those that change nothing, by the name of their picture."""
+
+
 class Place(NamedTuple):
     """Where somebody sits, and with what."""
 
@@ -117,7 +132,7 @@ async def a_day(service: app.Service, http: httpx.AsyncClient, past: Past) -> tu
     """What happened until now. Answers the victim, and somebody whose family still lives."""
     for name in ("alice", "bob", "carol", "dave", "erin"):
         await service.subjects.register(name, PASSWORD, "", "cli")
-    await service.subjects.register("charlie", PASSWORD, "responder", "cli")
+    await service.subjects.register("charlie", PASSWORD, "admin", "cli")
     alice, bob, carol, dave, erin = (Person(http, place) for place in (ALICE, BOB, CAROL, DAVE, ERIN))
     past.passes(42)
     await alice.signs_in("alice")
@@ -224,10 +239,13 @@ async def pictures(stolen: str, living: str) -> None:
         shown = {name: await visitor(browser, look) for name, look in looks.items()}
         for name, (_, page) in shown.items():
             await still_pages(page, name, stolen, living)
-        await revoke(shown["light"][1], living)
+        receipt = await revoke(shown["light"][1], living)
         for name, (_, page) in shown.items():
-            await page.goto(f"{URL}/dashboard/families/{living}?notice=revoked")
-            await shot(page, f"revoked-{name}")
+            await page.goto(receipt)
+            await shot(page, f"receipt-{name}")
+            await page.goto(f"{URL}/dashboard/families?q=is:living")
+            await page.click("button[value=matching]")
+            await shot(page, f"bulk-{name}")
         await browser.close()
 
 
@@ -245,23 +263,25 @@ async def still_pages(page: Page, look: str, stolen: str, living: str) -> None:
     await shot(page, f"sign-in-{look}")
     await page.fill("#name", "charlie")
     await page.fill("#password", PASSWORD)
-    await page.click("button[type=submit]")
-    await page.wait_for_url("**/dashboard/events")
-    await shot(page, f"events-{look}")
+    await page.click("main button[type=submit]")
+    await page.wait_for_selector("header.frame")
+    for name, path in PAGES.items():
+        await page.goto(f"{URL}/dashboard{path.format(stolen=stolen, living=living, thief=THIEF.ip)}")
+        await shot(page, f"{name}-{look}")
     await page.goto(f"{URL}/dashboard/families/{stolen}")
-    await shot(page, f"family-{look}")
-    await page.goto(f"{URL}/dashboard/families/{living}")
-    await shot(page, f"living-{look}")
+    await page.click("h1 a")
+    await shot(page, f"subject-{look}")
 
 
-async def revoke(page: Page, living: str) -> None:
-    """As a person does it."""
-    await page.goto(f"{URL}/dashboard/families/{living}")
+async def revoke(page: Page, living: str) -> str:
+    """As a person does it; answers where the receipt is."""
+    await page.goto(f"{URL}/dashboard/families/{living}/kill")
     await page.select_option("#reason", "lost_device")
     await page.fill("#ticket", "INC-4711")
     await page.fill("#note", "Left the phone in a taxi, called at noon.")
     await page.click("button.danger")
-    await page.wait_for_url("**notice=revoked")
+    await page.wait_for_url("**/actions/act_*")
+    return page.url
 
 
 async def shot(page: Page, name: str) -> None:
