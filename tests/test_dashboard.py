@@ -568,10 +568,10 @@ async def test_a_session_ends_after_twelve_hours_however_often_it_is_used(ahead:
     statuses = set()
     while ahead.seconds + 840 < 12 * 3600:
         ahead.seconds += 840
-        statuses.add((await browser.opens("/dashboard/")).headers["location"])
+        statuses.add((await browser.opens("/dashboard/")).status_code)
     ahead.seconds = 12 * 3600 + 1
 
-    assert {HOME} == statuses
+    assert {200} == statuses
     assert "/dashboard/sign-in?why=expired" == (await browser.opens(HOME)).headers["location"]
 
 
