@@ -1,11 +1,11 @@
-/* Comfort: theme, local times, keys, copying. Every page works without it. Runs before the page is painted. */
+/* Theme, local times, keys, copying; all works without it. Runs before the page is painted. */
 (() => {
   "use strict";
   const root = document.documentElement, $ = (css) => document.querySelector(css);
   const all = (css) => [...document.querySelectorAll(css)];
   const on = (name, act) => document.addEventListener(name, act);
   const kept = (name) => { try { return localStorage[name] || ""; } catch { return ""; } };
-  const keep = (name, value) => { try { localStorage[name] = value; } catch { /* for this page only */ } };
+  const keep = (name, value) => { try { localStorage[name] = value; } catch { /* not kept */ } };
   const two = (number) => `${number}`.padStart(2, "0");
   const paint = (theme) => { if (theme) root.dataset.theme = theme; else delete root.dataset.theme; };
   let local = kept("times");
@@ -20,8 +20,9 @@
       if (/\d:\d\d$/.test(utc)) one.textContent = !local ? utc : utc.length < 9 ? clock : `${day} ${clock}`;
     }
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-    for (const one of all("[data-zone]")) one.textContent = local ? zone : "UTC";
-    for (const one of all("[data-do=times]")) one.textContent = local ? "Local" : "UTC";
+    const say = (css, text) => all(css).forEach((one) => { one.textContent = text; });
+    say("[data-zone]", local ? zone : "UTC");
+    say("[data-do=times]", local ? "Local" : "UTC");
     for (const one of all("[data-do=theme]")) one.title = `Theme: ${root.dataset.theme || "system"}`;
   };
 
@@ -54,7 +55,10 @@
     const at = (css) => event.target.closest?.(css);
     acts[at("[data-do]")?.dataset.do]?.();
     const cell = event.altKey && at("button[name=in]"), copied = at("[data-copy]");
-    if (cell) { cell.name = "out"; setTimeout(() => { cell.name = "in"; }); }
+    if (cell) {
+      event.preventDefault(); /* browsers save what Alt submits */
+      setTimeout(() => { cell.name = "out"; cell.form.requestSubmit(cell); cell.name = "in"; });
+    }
     if (!copied || !navigator.clipboard) return;
     event.preventDefault();
     const said = copied.textContent;
@@ -62,7 +66,7 @@
     copied.textContent = "Copied";
     setTimeout(() => { copied.textContent = said; }, 1200);
   });
-  /* A browser compares suggestions with all that was typed, so each begins with the terms before the last. */
+  /* Suggestions are compared with all that was typed: each begins with the terms before the last. */
   on("input", ({ target }) => {
     const before = target.list && target.value.slice(0, target.value.lastIndexOf(" ") + 1);
     for (const one of target.list?.options || []) one.value = before + (one.dataset.term ||= one.value);
@@ -74,8 +78,7 @@
     for (const row of all("#live .row").slice(200)) row.remove();
     tell();
   });
-  /* A stream that may not go on: the page knows why. */
-  const again = () => location.reload();
+    const again = () => location.reload();
   on("htmx:sse:error", ({ detail }) => { if (detail.status === 401) again(); });
   on("ended", again);
   on("DOMContentLoaded", tell);
