@@ -20,6 +20,7 @@ from core.actions import Actions
 from core.checkpointing import Checkpointing
 from core.clients import Clients
 from core.families import Families, Terms, Tools
+from core.geography import Geography
 from core.jobs import ContextExpiry, Count, Job, Sweeper, every
 from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.limits import Limits
@@ -116,6 +117,7 @@ class Service:
             self.ledger, ActionReader(self.engine), self.family_reader, self.defaults, self.family_search.started_since
         )
         self.living = Count(self.family_reader)
+        self.geography = Geography(settings.geo_databases)
 
     async def _begin(self) -> None:
         settings, master = self.settings, self.master
@@ -168,6 +170,7 @@ class Service:
         await self.engine.dispose()
         await self.ledger.close()  # last: the writer alone puts the write-ahead log back into the database
         self.hasher.close()
+        self.geography.close()
 
     async def is_ready(self) -> bool:
         """Whether a batch can be committed now."""
@@ -237,7 +240,7 @@ def prepare(settings: Settings, hasher: Hasher | None = None) -> Service:
 
 def create_app(service: Service) -> Edge:
     """The ASGI application of a service that was started: Litestar behind the edge."""
-    settings, pages = service.settings, Pages()
+    settings, pages = service.settings, Pages(service.geography.of)
 
     inner = Litestar(
         route_handlers=[auth.router, account.router, public.router, dashboard.router(staff_door_of(service, pages))],

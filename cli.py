@@ -12,6 +12,7 @@ import click
 from core import checks, demo, desk, faults, journal, line, masters
 from core.demo_cast import Size
 from core.desk import ACTOR, Desk, Slow
+from core.geography import UnusableDatabase
 from core.key import Verdict as KeyVerdict
 from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.policy import Policy
@@ -37,6 +38,7 @@ SENTENCES = (
     KeyUnavailable,
     Contradiction,
     migrate.NotOurs,
+    UnusableDatabase,
     BadName,
     BadRoles,
     WeakPassword,

@@ -67,6 +67,7 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], NoDecode, BeforeValidator(_split)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -118,6 +119,11 @@ class Settings(BaseSettings):
         default_factory=lambda given: (given["public_url"],),
         description="Origins whose pages may use the client `web` with cookies, separated by commas. Only "
         "`LEDGER_PUBLIC_URL` unless set.",
+    )
+    geo_databases: Paths = Field(
+        default=(),
+        description="`.mmdb` files, separated by commas, from which the dashboard tells country and operator of an "
+        "address. None is shipped and nobody is asked; bring your own.",
     )
     rate_limits: bool = Field(default=True, description="Limits on sign-in and refresh; `off` is for load tests.")
     master_key: SecretStr | None = Field(

@@ -1,6 +1,7 @@
 """From values to HTML: the templates, escaped without exception, and the static files under names of their content."""
 
 import hashlib
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -39,7 +40,7 @@ class Asset(NamedTuple):
 class Pages:
     """All pages of this door. Reads its files once, when it is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, whence: Callable[[str], object] = lambda _ip: "") -> None:
         files = {name: (HERE / "static" / name).read_bytes() for name in ASSETS}
         self._names = {name: _fingerprinted(name, content) for name, content in files.items()}
         self.assets = {self._names[name]: Asset(ASSETS[name], content) for name, content in files.items()}
@@ -52,7 +53,7 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._templates.globals.update(asset=self.asset, t=telling, staff=None)
+        self._templates.globals.update(asset=self.asset, t=telling, staff=None, whence=whence)
 
     def asset(self, name: str) -> str:
         """Where a static file is."""
