@@ -11,8 +11,9 @@ from playwright.async_api import Page, expect
 from dashboard import tails
 from events import ids
 from tests.chromium import EXAMPLES, MORE, NO_PAGES, Chrome, a_world, chrome, routes_of, violations
-from tests.conftest import MakeSettings
+from tests.conftest import PASSWORD, MakeSettings, visiting
 from tests.test_dashboard import HOME, a_family, a_theft, size
+from tests.visitors import sign_in
 
 
 @pytest.fixture
@@ -247,11 +248,35 @@ async def test_no_page_breaks_a_rule_of_accessibility_or_of_its_policy(opened: C
         assert answer is not None
         assert answer.status in ({422} if "usr" in path else {404} if "nothing" in path else {200}), path
         for scheme in ("light", "dark"):
-            await page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            await page.emulate_media(color_scheme=scheme)
             found[f"{path} {scheme}"] = await violations(page)
         found[f"{path} policy"] = await blocked(page)
 
     assert {} == {name: wrong for name, wrong in found.items() if wrong}
+
+
+async def test_nothing_that_was_sent_in_comes_alive(opened: Chrome) -> None:
+    hostile = "<img src=x onerror=alert(1)>'\"><script>alert(1)</script>"
+    await opened.service.subjects.register(hostile, PASSWORD, "responder", "cli")
+    async with visiting(opened.service, headers={"User-Agent": hostile}) as http:
+        tokens = await sign_in(http, hostile, device=hostile[:60])
+        tokens = (await http.post("/auth/refresh", json={"refresh_token": tokens["refresh_token"]})).json()
+    world = (await a_world(opened.service))._replace(stolen=tokens["family_id"], living=tokens["family_id"])
+    family = await opened.service.family_reader.get(ids.parse("fam", tokens["family_id"]))
+    assert family is not None
+    world = world._replace(subject=ids.to_text("sub", family.family.subject))
+    page = await opened.page(hostile)
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.message))
+    found, named = {}, 0
+    for path in [*(example(world) or route for route, example in EXAMPLES.items()), *MORE]:
+        await page.goto(path)
+        found[path] = [*await blocked(page), *["an image"] * await page.locator("img").count()]
+        named += "onerror=alert(1)" in await page.inner_text("body")
+
+    assert {} == {path: wrong for path, wrong in found.items() if wrong}
+    assert [] == dialogs
+    assert named > 10
 
 
 async def test_every_page_fits_a_phone(opened: Chrome) -> None:
