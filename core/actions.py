@@ -51,8 +51,10 @@ class Receipt(NamedTuple):
     """Positions of its revocations in the log."""
     effects: tuple[Effect, ...]
     """Of the first families, at most as many as were asked for."""
+    alive: int
+    """Of all that it ended, how many may still have an access token alive."""
     alive_until: int
-    """The latest expiry of an access token of these, seconds."""
+    """The latest expiry of an access token of any of them, seconds."""
     denied: Denied
 
     @property
@@ -167,12 +169,11 @@ class Actions:
         state = await self.reader.get(stream)
         if state is None:
             return None
-        done = await self.reader.done(stream)
-        held = await asyncio.gather(*(self.families.get(one) for one in done.families[:limit]))
+        done = await self.reader.effects(stream, int(time.time()), limit)
+        held = await asyncio.gather(*(self.families.get(one) for one in done.families))
         effects = tuple(await asyncio.gather(*(self._effect(one) for one in held if one is not None)))
-        denied = await self.reader.denied_since(done.families[:limit], done.first or 0)
-        alive = max((one.access_until for one in effects), default=0)
-        return Receipt(state, len(done.families), done.first, done.last, effects, alive, denied)
+        denied = await self.reader.denied_since(stream, done.first or 0)
+        return Receipt(state, done.ended, done.first, done.last, effects, done.alive, done.alive_until, denied)
 
     async def _effect(self, held: Held) -> Effect:
         verdict = await self_test(self.families, held.family, self.defaults)

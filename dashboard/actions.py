@@ -15,7 +15,7 @@ from events import action, family, ids, subject
 from events.action import FINISHED, PLANNED, STARTED, Action
 
 LATEST: Final = 50
-TESTED: Final = 50
+TESTED: Final = 25
 """Families of an action whose refresh rule is asked on each look."""
 REFUSALS: Final = {
     Verdict.REVOKED: "revoked",
@@ -52,7 +52,7 @@ class Proof(NamedTuple):
     target: tuple[str, str]
     """Address and name of what it was about; empty where that was a selection."""
     alive: int
-    """Families of those tested that may still have an access token alive."""
+    """Families that may still have an access token alive."""
     left: str
     share: float
     """How much of the time is over until the last access token ends, 0 to 1."""
@@ -146,7 +146,7 @@ async def _proof(door: Door, receipt: Receipt) -> Proof:
         kind_of(state),
         lines,
         _target(state, names),
-        sum(effect.access_until * telling.SECOND > now for effect in receipt.effects),
+        receipt.alive if until > now else 0,
         telling.span(until - now) if until > now else "",
         share,
     )

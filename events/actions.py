@@ -1,9 +1,8 @@
 """Reading actions: one, the latest, the unfinished, what each aimed at and what it has done so far."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import catalogue, ids, reads, schema
@@ -20,6 +19,20 @@ class Done(NamedTuple):
     families: tuple[bytes, ...]
     first: int | None
     last: int | None
+
+
+class Effects(NamedTuple):
+    """What an action did, in numbers, and the first of the families that it ended."""
+
+    ended: int
+    first: int | None
+    last: int | None
+    """Positions of its revocations."""
+    alive: int
+    """Families that may still have an access token alive."""
+    alive_until: int
+    """The latest expiry of an access token of all of them, seconds; 0 where nothing ended."""
+    families: tuple[bytes, ...]
 
 
 class Denied(NamedTuple):
@@ -74,10 +87,32 @@ class ActionReader:
         positions = [row.position for row in rows]
         return Done(tuple(row.stream for row in rows), min(positions, default=None), max(positions, default=None))
 
-    async def denied_since(self, families: Sequence[bytes], position: int) -> Denied:
-        """How often tokens of these families were refused behind a position: whether somebody still tries."""
+    async def effects(self, stream: bytes, now: int, limit: int) -> Effects:
+        """What the action has done so far. `now` in seconds."""
+        revoked = (_E.action == stream, _E.type == FamilyRevoked.CODE)
+        until = schema.families.c.access_until
+        numbers = (
+            select(
+                func.count(),
+                func.min(_E.position),
+                func.max(_E.position),
+                func.coalesce(func.sum(case((until > now, 1), else_=0)), 0),
+                func.coalesce(func.max(until), 0),
+            )
+            .join_from(schema.events, schema.families, schema.families.c.id == _E.stream)
+            .where(*revoked)
+        )
+        few = select(_E.stream).where(*revoked).order_by(_E.position).limit(limit)
+        async with reads.snapshot(self._engine) as connection:
+            ended, first, last, alive, alive_until = (await connection.execute(numbers)).one()
+            families = (await connection.execute(few)).scalars().all()
+        return Effects(ended, first, last, alive, alive_until, tuple(families))
+
+    async def denied_since(self, stream: bytes, position: int) -> Denied:
+        """How often tokens of the families that an action ended were refused behind a position: who still tries."""
+        ended = select(_E.stream).where(_E.action == stream, _E.type == FamilyRevoked.CODE)
         query = select(func.count(), func.max(_E.position), func.max(_E.at)).where(
-            _E.stream.in_(families), _E.type.in_(_DENIED), _E.position > position
+            _E.type.in_(_DENIED), _E.position > position, _E.stream.in_(ended)
         )
         async with reads.snapshot(self._engine) as connection:
             count, last_position, last_at = (await connection.execute(query)).one()

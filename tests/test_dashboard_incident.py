@@ -566,3 +566,31 @@ def test_the_fork_leads_from_the_generation_that_was_used_up() -> None:
     assert [False, True] == [lane.alarm for lane in drawn.lanes]
     assert fork.path.startswith(f"M{drawn.nodes[0].x} {drawn.nodes[0].y} ")
     assert fork.path.endswith(f"{drawn.nodes[2].y} H{drawn.nodes[2].x}")
+
+
+async def test_a_bulk_kill_ends_families_that_rotate_all_the_while(staff: app.Service, browser: Browser) -> None:
+    async with visiting(staff) as http:
+        holders = [await sign_in(http, "alice") for _ in range(6)]
+        stop = asyncio.Event()
+
+        async def rotates(tokens: dict[str, Any]) -> int:
+            answer = None
+            while not stop.is_set() and (answer is None or answer.status_code == 200):
+                answer = await refresh(http, tokens["refresh_token"])
+                tokens = answer.json()
+                await asyncio.sleep(0.05)
+            return answer.status_code if answer else 0
+
+        rotating = [asyncio.create_task(rotates(tokens)) for tokens in holders]
+        await browser.signs_in("bob")
+        await browser.opens("/dashboard/families")
+        fields = {"csrf": browser.csrf, "q": "user:alice is:living", "all": "matching"}
+        place = (await browser.sends("/dashboard/kills/new", fields)).headers["location"]
+        receipt = (await confirms(browser, await browser.opens(place))).headers["location"]
+        statuses = await asyncio.wait_for(asyncio.gather(*rotating), 10)
+        stop.set()
+    told = (await browser.http.get(f"{receipt}?format=json")).json()
+
+    assert [401] * 6 == statuses
+    assert (6, 0, True) == (told["ended"], told["ended_already"], told["refresh_refused"])
+    assert told["denied_since"] >= 1
