@@ -7,8 +7,9 @@ from typing import Final, NamedTuple
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, history, schema
+from events import budget, catalogue, history, schema
 from events.budget import TooSlow
+from events.fact import Fact
 from events.family import FamilyRevoked, TokenIssued, TokenRefused, TokenRetried, TokenReuseDetected, TokenRotated
 from events.history import Event
 from events.positions import positions_at
@@ -21,8 +22,8 @@ COUNTED: Final = (TokenIssued, TokenRetried, TokenReuseDetected, TokenRefused, F
 CAP: Final = 20_000
 """Events of one type that are counted; beyond it a bar says `more`."""
 ALERTS: Final = 12
-RETRIES: Final = 500
-"""Retries that are looked at for where they came from."""
+LOOKED_AT: Final = 500
+"""Retries and refusals that are looked into: where they came from, and why."""
 
 _E = schema.events.c
 
@@ -75,8 +76,8 @@ async def _read(connection: AsyncConnection, now: int) -> Overview:
         capped=any(len(positions) > CAP for positions in found.values()),
         rotations=len(rotated),
         alerts=await _newest(connection, (TokenReuseDetected.CODE, SubjectLoginBlocked.CODE), edges[0], ALERTS),
-        retries=_by_client(await _newest(connection, (TokenRetried.CODE,), edges[0], RETRIES)),
-        ahead=_ahead(await _newest(connection, (TokenRefused.CODE,), edges[0], RETRIES)),
+        retries=_by_client(await _facts(connection, TokenRetried.CODE, edges[0])),
+        ahead=_ahead(await _facts(connection, TokenRefused.CODE, edges[0])),
     )
 
 
@@ -94,6 +95,12 @@ async def _newest(connection: AsyncConnection, codes: tuple[int, ...], low: int,
     return sorted(found, key=lambda event: -event.position)[:limit]
 
 
+async def _facts(connection: AsyncConnection, code: int, low: int) -> list[Fact]:
+    """The newest of one type, without who and where."""
+    newest = select(_E.body).where(_E.type == code, _E.position >= low).order_by(_E.position.desc()).limit(LOOKED_AT)
+    return [catalogue.decode(code, row.body) for row in await connection.execute(newest)]
+
+
 def _in_hours(positions: list[int], edges: list[int]) -> list[int]:
     counts = [0] * len(edges)
     for position in positions:
@@ -101,12 +108,12 @@ def _in_hours(positions: list[int], edges: list[int]) -> list[int]:
     return counts
 
 
-def _by_client(retries: list[Event]) -> list[tuple[str, int, int]]:
-    facts = [event.fact for event in retries if isinstance(event.fact, TokenRetried)]
+def _by_client(retries: list[Fact]) -> list[tuple[str, int, int]]:
+    facts = [fact for fact in retries if isinstance(fact, TokenRetried)]
     times = Counter(fact.client for fact in facts)
     moved = Counter(fact.client for fact in facts if fact.network_tag)
     return [(client, count, moved[client]) for client, count in times.most_common(5)]
 
 
-def _ahead(refused: list[Event]) -> int:
-    return sum(isinstance(event.fact, TokenRefused) and event.fact.reason == "ahead" for event in refused)
+def _ahead(refused: list[Fact]) -> int:
+    return sum(isinstance(fact, TokenRefused) and fact.reason == "ahead" for fact in refused)
