@@ -11,7 +11,7 @@ from dashboard import answers, rows, searching, telling, way
 from dashboard.door import VIEWER, Door, Given, GivenStaff
 from dashboard.gate import wants
 from dashboard.rows import Row
-from events import action, ids
+from events import action, family, ids
 from events.budget import TooSlow
 from events.catalogue import ACTION, NOUN_OF
 from events.history import Event, Sealed
@@ -50,6 +50,7 @@ async def show(
         around=around,
         size=size,
         body=json.dumps(json.loads(found[0].body), indent=2, ensure_ascii=False),
+        after=await _after(door, found[0]),
         values=_values(row),
         action=_action(found[0]),
         noun=NOUN_OF[type(found[0].fact)].name,
@@ -69,6 +70,14 @@ async def _around(door: Door, event: Event) -> Around:
     known: dict[int | None, Row] = {row.event.position: row for row in near}
     together = await rows.rows_of(beside.request, door.subject_reader)
     return Around(known.get(beside.previous), known.get(beside.following), together)
+
+
+async def _after(door: Door, event: Event) -> str:
+    """Of a reuse: how long after its replacement the token came back. Empty where that is not known."""
+    if not isinstance(event.fact, family.TokenReuseDetected):
+        return ""
+    replaced = await door.history.rotation(event.stream, event.fact.generation + 1)
+    return telling.span(event.at - replaced.at) if replaced else ""
 
 
 def _values(row: Row) -> list[tuple[str, str]]:

@@ -39,16 +39,7 @@ async def events(request: Asking, door: Given, staff: GivenStaff) -> Response[An
         return mistaken(request, door, staff, asked, asked.query)
     if moved := searching.narrowed(asked.query, request.query_params):
         return answers.see_other(searching.link(moved, as_of=asked.as_of))
-    counted = not is_fragment(request)
-    found = await door.search.page(
-        asked.query,
-        door.now(),
-        before=asked.before,
-        after=asked.after,
-        as_of=asked.as_of,
-        limit=PAGE_SIZE,
-        counted=counted,
-    )
+    found = await _found(door, asked, asked.query, counted=not is_fragment(request))
     if isinstance(found, TooSlow):
         return too_slow(request, door, staff, asked)
     shown = await rows.rows_of(found.events, door.subject_reader)
@@ -110,6 +101,18 @@ def too_slow(request: Asking, door: Door, staff: Staff, asked: Asked) -> Respons
     narrower = searching.windows(asked.query)
     page = door.pages.render("events.html", **_frame(staff, asked), wrong=None, found=None, narrower=narrower)
     return answers.html(page, 503)
+
+
+async def _found(door: Door, asked: Asked, query: Query, *, counted: bool) -> Page | TooSlow:
+    return await door.search.page(
+        query,
+        door.now(),
+        before=asked.before,
+        after=asked.after,
+        as_of=asked.as_of,
+        limit=PAGE_SIZE,
+        counted=counted,
+    )
 
 
 async def _page(door: Door, staff: Staff, asked: Asked, found: Page, shown: list[rows.Row]) -> bytes:

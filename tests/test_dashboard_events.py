@@ -327,6 +327,7 @@ async def test_an_event_is_told_with_what_was_recorded_and_what_stands_beside_it
     text = words(page)
 
     assert "Used generation 1 came back from another device" in text
+    assert re.search(r"\d\.\d s after it had been replaced", text)
     assert "✓ Fits" in text
     assert twin["leaf"] in text
     assert f"/dashboard/families/{theft}" in links(page)
