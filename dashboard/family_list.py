@@ -13,6 +13,7 @@ from events.budget import TooSlow
 from events.family_search import FamilyPage, Row
 from events.fields import FAMILIES
 from events.filters import Mistake, Query, parse
+from events.values import Is
 
 PAGE_SIZE: Final = 50
 PRESETS: Final = (
@@ -42,6 +43,7 @@ async def listed(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
         text=text,
         mistake=query if isinstance(query, Mistake) else None,
         query=None if isinstance(query, Mistake) else query,
+        only_living=not isinstance(query, Mistake) and _only_living(query),
         slow=isinstance(found, TooSlow),
         page=found if isinstance(found, FamilyPage) else None,
         older=_older(found),
@@ -61,6 +63,11 @@ async def listed(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
 def living(query: Query) -> Query:
     """What of a query can be ended."""
     return query if query.term("is") else query.with_("is", "living")
+
+
+def _only_living(query: Query) -> bool:
+    states = query.term("is")
+    return states is not None and all(value.meaning == Is("living") for value in states.values)
 
 
 async def _found(door: Door, query: Query, before: bytes | None) -> FamilyPage | TooSlow:

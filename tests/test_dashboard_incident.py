@@ -305,7 +305,8 @@ async def test_an_action_that_does_not_exist_is_not_found(staff: app.Service, br
 async def test_a_selection_is_frozen_and_one_begun_since_needs_a_tick(staff: app.Service, browser: Browser) -> None:
     frozen = await sessions(staff, 3)
     await browser.signs_in("bob")
-    await browser.opens("/dashboard/families?q=is:living+user:alice")
+    listed = await browser.opens("/dashboard/families?q=is:living+user:alice")
+    assert "Revoke all 3 that match" in listed.text
     made = await browser.sends(
         "/dashboard/kills/new", {"csrf": browser.csrf, "q": "is:living user:alice", "all": "matching"}
     )
