@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from litestar import Request, Response, get
-from litestar.exceptions import TooManyRequestsException
 from litestar.response import Stream
 
-from dashboard import rows, searching
+from dashboard import answers, rows, searching
 from dashboard.door import VIEWER, Door, Given, GivenStaff, Staff
 from dashboard.events import mistaken
 from dashboard.gate import ONLY_LOOKS, wants
@@ -23,6 +22,7 @@ SECONDS: Final = 18.0
 PING: Final = 15.0
 MOST: Final = 4
 """Streams of one person at a time."""
+CROWDED: Final = b"<strong>Not live:</strong> too many of your pages are live already. Close one, then reload this one."
 AT_ONCE: Final = 50
 """Events of one message; the next ones come with the next look."""
 
@@ -34,7 +34,7 @@ async def stream(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     if isinstance(asked.query, Mistake):
         return mistaken(request, door, staff, asked, asked.query)
     if door.tails.open[staff.subject.id] >= MOST:
-        raise TooManyRequestsException(headers={"Retry-After": "20"})
+        return answers.html(CROWDED, 429, {"Retry-After": "20"})
     last = request.headers.get("last-event-id", "")
     after = int(last) if last.isdecimal() and len(last) < 16 else asked.after
     if after is None:

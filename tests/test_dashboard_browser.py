@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.async_api import Page, expect
 
-from dashboard import tails
+from dashboard import stream, tails
 from events import ids
 from tests.chromium import EXAMPLES, MORE, NO_PAGES, Chrome, a_world, chrome, routes_of, violations
 from tests.conftest import PASSWORD, MakeSettings, visiting
@@ -105,6 +105,14 @@ async def test_a_live_page_shows_what_happens_and_stops_with_the_session(opened:
     assert [] == await blocked(page)
     await opened.service.families.revoke(await own_family(page), "cli", "suspicious")
     await page.wait_for_url("**/dashboard/sign-in?why=ended**")
+
+
+async def test_a_page_that_is_not_live_says_so(opened: Chrome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST", 0)
+    page = await opened.page()
+    await page.goto(f"{HOME}?live=1")
+
+    await expect(page.locator("#status")).to_contain_text("Not live: too many of your pages")
 
 
 async def test_a_service_with_a_live_page_open_stops_at_once(opened: Chrome) -> None:
