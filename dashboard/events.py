@@ -5,9 +5,9 @@ from typing import Any, Final
 from litestar import Request, Response, get
 
 from core.problem import Problem
-from dashboard import answers, bars, rows, searching
+from dashboard import answers, bars, facets, rows, searching
 from dashboard.door import RESPONDER, VIEWER, Door, Given, GivenStaff, Staff
-from dashboard.gate import ONLY_LOOKS, is_fragment, wants
+from dashboard.gate import is_fragment, wants
 from dashboard.searching import Asked
 from events.budget import TooSlow
 from events.fields import EVENTS
@@ -15,7 +15,7 @@ from events.filters import Mistake, Query
 from events.search import Page
 from events.tallies import Facets
 
-PAGE_SIZE: Final = 36
+PAGE_SIZE: Final = 34
 """At about 1,150 bytes a row, with bars and facets, a page stays under 64 KiB."""
 BARS: Final = 48
 LONG: Final = 100
@@ -49,38 +49,6 @@ async def events(request: Asking, door: Given, staff: GivenStaff) -> Response[An
         older = found.older and searching.link(asked.query, before=found.older, as_of=asked.as_of)
         return answers.html(door.pages.render("event_rows.html", rows=shown, older=older, day=asked.day))
     return answers.html(await _page(door, staff, asked, found, shown))
-
-
-@get("/events/facets", opt=wants(VIEWER) | ONLY_LOOKS)
-async def facets(request: Asking, door: Given, staff: GivenStaff) -> Response[Any]:
-    """Types, clients and actors of what matches, each a filter."""
-    asked = searching.asked(request.query_params)
-    if isinstance(asked.query, Mistake):
-        return mistaken(request, door, staff, asked, asked.query)
-    found = await door.search.facets(asked.query, door.now(), as_of=asked.as_of)
-    if isinstance(found, TooSlow):
-        return answers.refused(request, door, TOO_SLOW)
-    if answers.wants_json(request):
-        return answers.json({"values": found.values, "of": str(found.of)})
-    if not is_fragment(request):
-        return answers.see_other(searching.link(asked.query, facets=1))
-    return answers.html(door.pages.render("facets.html", facets=found))
-
-
-@get("/events/head", opt=wants(VIEWER) | ONLY_LOOKS)
-async def head(request: Asking, door: Given, staff: GivenStaff) -> Response[Any]:
-    """How many newer ones match by now; 204 where there are none."""
-    asked = searching.asked(request.query_params)
-    if isinstance(asked.query, Mistake):
-        return mistaken(request, door, staff, asked, asked.query)
-    found = await door.search.count(asked.query, door.now(), after=-1 if asked.after is None else asked.after)
-    if isinstance(found, TooSlow):
-        return answers.refused(request, door, TOO_SLOW)
-    if answers.wants_json(request):
-        return answers.json({"new": found.number, "capped": found.capped})
-    if not found.number:
-        return Response(b"", status_code=204, headers={"Vary": answers.VARY})
-    return answers.html(door.pages.render("pill.html", count=found, place=searching.link(asked.query)))
 
 
 def mistaken(request: Asking, door: Door, staff: Staff, asked: Asked, wrong: Mistake) -> Response[Any]:
@@ -120,7 +88,7 @@ async def _page(door: Door, staff: Staff, asked: Asked, found: Page, shown: list
     typed = "" if isinstance(asked.query, Mistake) else asked.query
     count = BARS if len(query.text()) < LONG else BARS // 2
     drawn = None if asked.live else await door.search.histogram(query, now, bars=count, as_of=as_of)
-    counted = await door.search.facets(query, now, as_of=as_of) if asked.facets else None
+    counted = await facets.facets(door, query, now, as_of) if asked.facets else None
     kept = searching.pinned(query, now)
     return door.pages.render(
         "events.html",

@@ -22,6 +22,7 @@ from dashboard import (
     lookup,
     network,
     overview,
+    parts,
     prove,
     reference,
     sign_in,
@@ -48,8 +49,8 @@ async def static(door: Given, name: FromPath[str]) -> Response[bytes]:
 HANDLERS = [
     overview.overview,
     events.events,
-    events.facets,
-    events.head,
+    parts.values,
+    parts.head,
     stream.stream,
     exports.export,
     event.show,
