@@ -23,8 +23,8 @@ ROWS = 20_000
 """Events of a network that are counted, the newest."""
 LISTED = 5_000
 """Events of a network that its page tells of, the newest."""
-_NEAR = 4_000
-"""Events around a time that are looked at for a user agent, which no index leads to."""
+_NEAR = 2_000
+"""Events before and behind a time that are looked at for a user agent, which no index leads to."""
 _E, _P, _F, _S = schema.events.c, schema.event_private.c, schema.families.c, schema.subjects.c
 _OF_FAMILY = frozenset(fact.CODE for fact in (*FAMILY.openings, *FAMILY.changes))
 _OF_SUBJECT = frozenset(fact.CODE for fact in (*SUBJECT.openings, *SUBJECT.changes))
@@ -89,9 +89,11 @@ class PivotReader:
         """For each network and then the user agent (where there is one): who came so from `low` until `high`."""
 
         async def read(connection: AsyncConnection) -> list[Spread]:
-            first, last = await positions_at(connection, (low, high), await _size(connection))
+            times = (low, (low + high) // 2, high)
+            first, middle, last = await positions_at(connection, times, await _size(connection))
             found = [await _spread(connection, _within(one), first, last) for one in networks]
-            return [*found, await _with_agent(connection, agent, first, last)] if agent else found
+            near = max(first, middle - _NEAR), min(last, middle + _NEAR)
+            return [*found, await _with_agent(connection, agent, *near)] if agent else found
 
         return await budget.within(self._engine, read, self._seconds)
 
@@ -178,12 +180,10 @@ async def _spread(
 
 
 async def _with_agent(connection: AsyncConnection, agent: str, first: int, last: int) -> Spread:
-    near = select(_P.position, _P.data).where(_P.kind == private.CONTEXT, _P.position >= first, _P.position < last)
-    few = near.order_by(_P.position.desc()).limit(_NEAR).subquery()
     query = (
-        select(_E.stream, _E.subject, few.c.data)
-        .join_from(few, schema.events, _E.position == few.c.position)
-        .where(_E.type.in_(_OF_FAMILY))
+        select(_E.stream, _E.subject, _P.data)
+        .join_from(schema.event_private, schema.events, _E.position == _P.position)
+        .where(_P.kind == private.CONTEXT, _P.position >= first, _P.position < last, _E.type.in_(_OF_FAMILY))
     )
     rows = (await connection.execute(query)).all()
     return _counted({(row[0], row[1]) for row in rows if private.decode_context(row[2]).agent == agent})
