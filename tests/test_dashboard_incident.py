@@ -595,3 +595,32 @@ async def test_a_bulk_kill_ends_families_that_rotate_all_the_while(staff: app.Se
     assert [401] * 6 == statuses
     assert (6, 0, True) == (told["ended"], told["ended_already"], told["refresh_refused"])
     assert told["denied_since"] >= 1
+
+
+async def test_the_blast_radius_counts_others_from_the_same_place(staff: app.Service, browser: Browser) -> None:
+    stolen = await a_theft(staff)
+    await sessions(staff, 2)
+    await sessions(staff, 1, "charlie")
+    await browser.signs_in("vera")
+    text = " ".join(Seen((await browser.opens(f"/dashboard/families/{stolen}")).text).text.split())
+
+    assert "Blast radius 24 h around the reuse" in text
+    assert "Same address4 families of 4 users 203.0.113.7" in text
+    assert "Same /244 families of 4 users 203.0.113.0/24" in text
+    assert "Same devicenobody else Chrome 142 · Windows" in text
+    assert "Same userno other living family" in text
+
+
+async def test_who_is_disabled_already_is_not_disabled_twice(staff: app.Service, browser: Browser) -> None:
+    alice = await staff.subjects.find("alice")
+    assert alice is not None
+    place = f"/dashboard/subjects/{ids.to_text('sub', alice.id)}"
+    await browser.signs_in()
+    ours = await browser.opens(f"{place}/switch")
+    await staff.subjects.disable(alice, "left", "cli")
+    before = await size(staff)
+    answer = await confirms(browser, ours)
+
+    assert (303, place) == (answer.status_code, answer.headers["location"])
+    assert before == await size(staff)
+    assert [] == await staff.actions.reader.latest(5)
