@@ -16,7 +16,6 @@ from dashboard.events import mistaken
 from dashboard.gate import ONLY_LOOKS, wants
 from events.budget import TooSlow
 from events.filters import Mistake, Query
-from events.ledger import Unavailable
 
 SECONDS: Final = 18.0
 PING: Final = 15.0
@@ -65,8 +64,6 @@ async def _told(door: Door, staff: Staff, query: Query, after: int) -> AsyncIter
             if now - spoken >= PING:
                 yield b": still here\n\n"
                 spoken = now
-    except Unavailable:
-        return  # The page asks again, with the position that it has.
     finally:
         door.tails.left(person)
 
