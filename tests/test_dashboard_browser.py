@@ -169,6 +169,13 @@ async def test_everything_can_be_reached_by_keys(opened: Chrome) -> None:
     await expect(page.locator("dialog#keys")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(page.locator("dialog#keys")).to_be_hidden()
+    for _ in range(3):
+        await a_family(opened.service)
+    await page.goto("/dashboard/families?q=is:living")
+    for key in ("j", "j", "x", "j", "x"):
+        await page.keyboard.press(key)
+    ticked = await page.locator(".row [type=checkbox]").evaluate_all("all => all.map(one => one.checked)")
+    assert [False, True, True] == ticked[:3]
 
     assert [] == await blocked(page)
 

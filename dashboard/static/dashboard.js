@@ -1,4 +1,4 @@
-/* Theme, local times, keys, copying; all works without it. Runs before the page is painted. */
+/* Every page works without it. Runs before the page is painted. */
 (() => {
   "use strict";
   const root = document.documentElement, $ = (css) => document.querySelector(css);
@@ -37,16 +37,19 @@
     keys() { $("#keys")?.showModal(); },
   };
 
+  const here = () => document.activeElement.closest(".row");
   const step = (by) => {
-    const rows = all("[data-row]"), here = document.activeElement.closest("tr, li");
-    const next = rows[Math.max(0, rows.findIndex((row) => here?.contains(row)) + by)];
-    next?.focus();
+    const rows = all(".row:has(a)"), next = rows[Math.max(0, rows.indexOf(here()) + by)];
+    next?.querySelector("a").focus();
     next?.scrollIntoView({ block: "nearest" });
   };
-  const keys = { "/": () => ($("#q") || $("#thing"))?.select(), j: () => step(1), k: () => step(-1), "?": acts.keys };
+  const keys = {
+    "/": () => ($("#q") || $("#thing"))?.select(), j: () => step(1), k: () => step(-1), "?": acts.keys,
+    x: () => here()?.querySelector("[type=checkbox]")?.click(),
+  };
 
   on("keydown", (event) => {
-    const typing = event.target.closest?.("input, textarea, select, dialog");
+    const typing = event.target.closest?.("input:not([type=checkbox]), textarea, select, dialog");
     if (typing || event.ctrlKey || event.metaKey || event.altKey || !Object.hasOwn(keys, event.key)) return;
     event.preventDefault();
     keys[event.key]();
@@ -66,7 +69,7 @@
     copied.textContent = "Copied";
     setTimeout(() => { copied.textContent = said; }, 1200);
   });
-  /* Suggestions are compared with all that was typed: each begins with the terms before the last. */
+  /* Suggestions begin with what stands before. */
   on("input", ({ target }) => {
     const before = target.list && target.value.slice(0, target.value.lastIndexOf(" ") + 1);
     for (const one of target.list?.options || []) one.value = before + (one.dataset.term ||= one.value);
@@ -78,8 +81,7 @@
     for (const row of all("#live .row").slice(200)) row.remove();
     tell();
   });
-    const again = () => location.reload();
-  on("htmx:sse:error", ({ detail }) => { if (detail.status === 401) again(); });
-  on("ended", again);
+    on("htmx:sse:error", ({ detail }) => { if (detail.status === 401) location.reload(); });
+  on("ended", () => location.reload());
   on("DOMContentLoaded", tell);
 })();
