@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from litestar.exceptions import ValidationException
 
-HOME: Final = "/dashboard/events"
+HOME: Final = "/dashboard"
 SIGN_IN: Final = "/dashboard/sign-in"
 
 _VALUE: Final = r"[a-z_]+=(?:[A-Za-z0-9_.:,*+~-]|%[0-9A-F]{2})*"
@@ -24,7 +24,7 @@ _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 def back(wanted: str) -> str:
     """`wanted` if it is a page of ours, else the first page."""
     fits = len(wanted) <= MAX_WAY and _OURS.fullmatch(wanted) and not wanted.startswith(_NEVER)
-    return wanted if fits and wanted != "/dashboard" else HOME
+    return wanted if fits else HOME
 
 
 def whole(text: str) -> int | None:

@@ -23,7 +23,7 @@ from tests.test_tour import refresh, sign_in
 ORIGIN = "https://ledger.test"
 OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-HOME = "/dashboard/events"
+HOME = "/dashboard"
 
 
 FOREIGN: list[dict[str, str]] = [
@@ -182,7 +182,7 @@ async def size(service: app.Service) -> int:
 # --- sign-in ---
 
 
-async def test_signing_in_sets_one_strict_cookie_and_leads_to_the_audit_log(browser: Browser) -> None:
+async def test_signing_in_sets_one_strict_cookie_and_leads_to_the_overview(browser: Browser) -> None:
     answer = await browser.signs_in()
 
     assert (303, HOME) == (answer.status_code, answer.headers["location"])
@@ -329,7 +329,7 @@ async def test_a_route_that_says_nothing_lets_nobody_in(service: app.Service, mo
 
 async def test_without_a_session_every_page_leads_to_sign_in(service: app.Service, browser: Browser) -> None:
     family = (await a_family(service))["family_id"]
-    for path in ("/dashboard", "/dashboard/", HOME, f"/dashboard/families/{family}"):
+    for path in ("/dashboard/events", "/dashboard/", HOME, f"/dashboard/families/{family}"):
         answer = await browser.opens(path)
         assert 303 == answer.status_code
         assert answer.headers["location"].startswith("/dashboard/sign-in?why=needed")
