@@ -5,6 +5,7 @@ session, what looking writes down). Each page is asked for in turn, in this proc
 """
 
 import asyncio
+import gc
 import sys
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from events import family, ids, subject
 from events.family import TokenReuseDetected
 from settings import Settings
 
-ROUNDS = 30
+ROUNDS = 60
 NAME, PASSWORD = "bench-pages", "plum-violet-otter-93-lantern"
 URL = "http://localhost:8000"
 BROWSER = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin", "Origin": URL}
@@ -41,6 +42,8 @@ async def main(folder: Path) -> None:
             cookie = await _signed_in(http)
             print(f"{(await service.history.head()).size:,} events")
             print(f"{'page':<64} {'p50':>7} {'p95':>7} {'KiB':>6}")
+            gc.collect()
+            gc.freeze()  # as `serve` does before it answers
             for page in await _pages(service):
                 await _measure(http, page, cookie)
     finally:
@@ -57,7 +60,7 @@ async def _signed_in(http: httpx.AsyncClient) -> str:
 
 async def _pages(service: app.Service) -> list[str]:
     """Every kind of page, about things that are in this ledger."""
-    newest = await service.history.before(None, 400)
+    newest = await service.history.before(None, 5_000)
     used = next(one for one in newest if isinstance(one.fact, family.TokenRotated))
     theft = next((one for one in newest if isinstance(one.fact, TokenReuseDetected)), used)
     public_id = ids.to_text(family.PREFIX, theft.stream)

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections import Counter
 from typing import Final, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import Text, cast, func, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import budget, catalogue, history, schema
@@ -65,26 +65,39 @@ async def _read(connection: AsyncConnection, now: int) -> Overview:
     head = (await connection.execute(select(schema.head.c.size, schema.head.c.last_at))).one()
     hours = [now - (HOURS - number) * HOUR for number in range(HOURS)]
     *edges, recent = await positions_at(connection, [*hours, now - 300 * 1_000_000], head.size)
-    found = {fact.TYPE: await _positions(connection, fact.CODE, edges[0]) for fact in COUNTED}
-    rotated = await _positions(connection, TokenRotated.CODE, recent)
+    found = await _positions(connection, edges[0])
+    rotations = select(func.count()).where(_E.type == TokenRotated.CODE, _E.position >= recent)
     return Overview(
         size=head.size,
         last_at=head.last_at,
         hours=hours,
         all=[high - low for low, high in zip(edges, [*edges[1:], head.size], strict=True)],
-        by_type={name: _in_hours(positions, edges) for name, positions in found.items()},
+        by_type={fact.TYPE: _in_hours(found[fact.CODE], edges) for fact in COUNTED},
         capped=any(len(positions) > CAP for positions in found.values()),
-        rotations=len(rotated),
+        rotations=(await connection.execute(rotations)).scalar_one(),
         alerts=await _newest(connection, (TokenReuseDetected.CODE, SubjectLoginBlocked.CODE), edges[0], ALERTS),
         retries=_by_client(await _facts(connection, TokenRetried.CODE, edges[0])),
         ahead=_ahead(await _facts(connection, TokenRefused.CODE, edges[0])),
     )
 
 
-async def _positions(connection: AsyncConnection, code: int, low: int) -> list[int]:
-    """From the index alone, in order."""
-    newest = select(_E.position).where(_E.type == code, _E.position >= low).order_by(_E.position.desc()).limit(CAP + 1)
-    return [row.position for row in await connection.execute(newest)][::-1]
+async def _positions(connection: AsyncConnection, low: int) -> dict[int, list[int]]:
+    """Where the newest events of each counted type stand, in order: from the index alone, in one statement."""
+    each = (
+        select(_E.type, _E.position)
+        .where(_E.type == fact.CODE, _E.position >= low)
+        .order_by(_E.position.desc())
+        .limit(CAP + 1)
+        .subquery()
+        for fact in COUNTED
+    )
+    together = union_all(
+        *(select(func.max(one.c.type), func.aggregate_strings(cast(one.c.position, Text), " ")) for one in each)
+    )
+    rows = (await connection.execute(together)).all()
+    found: dict[int, list[int]] = {fact.CODE: [] for fact in COUNTED}
+    found.update({row[0]: sorted(map(int, row[1].split())) for row in rows if row[0] is not None})
+    return found
 
 
 async def _newest(connection: AsyncConnection, codes: tuple[int, ...], low: int, limit: int) -> list[Event]:
