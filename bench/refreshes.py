@@ -51,6 +51,11 @@ class Applications(ExitStack):
         await connect(self._told[kind]["port"], *fresh)
         return chains[:connections]
 
+    def port(self, kind: str) -> int:
+        """Where this application listens, on the loopback address."""
+        found: int = self._told[kind]["port"]
+        return found
+
     def close_all(self, kind: str) -> None:
         """Close the connections; their families live on."""
         for one in self._chains.get(kind, ()):

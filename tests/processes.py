@@ -25,6 +25,10 @@ PATIENCE = 30.0
 MASTER_KEY = "1:" + sha256(b"a key of the tests").hexdigest()
 
 
+GREETED = "Stop with"
+"""The end of what `serve` says when it answers."""
+
+
 class Ended(NamedTuple):
     status: int
     out: str
@@ -165,7 +169,8 @@ class Place:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and child.running:
             try:
-                if httpx.get(f"{self.url}/health/ready", trust_env=False).status_code == 200:
+                ready = httpx.get(f"{self.url}/health/ready", trust_env=False).status_code == 200
+                if ready and GREETED in child.out + child.err:
                     return
             except httpx.TransportError:
                 time.sleep(0.03)

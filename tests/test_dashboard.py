@@ -23,7 +23,10 @@ from tests.test_tour import refresh, sign_in
 ORIGIN = "https://ledger.test"
 OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-HOME = "/dashboard"
+HOME = "/dashboard/events"
+"""A page that shows something of everything."""
+FIRST = "/dashboard"
+"""Where signing in leads."""
 
 
 FOREIGN: list[dict[str, str]] = [
@@ -185,7 +188,7 @@ async def size(service: app.Service) -> int:
 async def test_signing_in_sets_one_strict_cookie_and_leads_to_the_overview(browser: Browser) -> None:
     answer = await browser.signs_in()
 
-    assert (303, HOME) == (answer.status_code, answer.headers["location"])
+    assert (303, FIRST) == (answer.status_code, answer.headers["location"])
     cookie = answer.headers["set-cookie"]
     assert re.fullmatch(rf"{NAME}=slr_[A-Za-z0-9_-]{{92}}; Path=/; Secure; HttpOnly; SameSite=Strict", cookie)
     assert 200 == (await browser.opens(HOME)).status_code
@@ -257,8 +260,8 @@ async def test_sign_in_leads_nowhere_but_to_our_own_pages(browser: Browser) -> N
         page = await browser.http.get("/dashboard/sign-in", params={"next": goal}, headers=BROWSER)
         answer = await browser.signs_in(next=goal)
 
-        assert (303, HOME) == (answer.status_code, answer.headers["location"]), goal
-        assert f'name="next" value="{HOME}"' in page.text
+        assert (303, FIRST) == (answer.status_code, answer.headers["location"]), goal
+        assert f'name="next" value="{FIRST}"' in page.text
 
 
 async def test_who_was_sent_to_sign_in_comes_back_to_the_page(service: app.Service, browser: Browser) -> None:
@@ -329,7 +332,7 @@ async def test_a_route_that_says_nothing_lets_nobody_in(service: app.Service, mo
 
 async def test_without_a_session_every_page_leads_to_sign_in(service: app.Service, browser: Browser) -> None:
     family = (await a_family(service))["family_id"]
-    for path in ("/dashboard/events", "/dashboard/", HOME, f"/dashboard/families/{family}"):
+    for path in (FIRST, "/dashboard/", HOME, f"/dashboard/families/{family}"):
         answer = await browser.opens(path)
         assert 303 == answer.status_code
         assert answer.headers["location"].startswith("/dashboard/sign-in?why=needed")
@@ -433,7 +436,10 @@ async def test_a_disabled_account_is_out_at_once(staff: app.Service, browser: Br
 
     answer = await browser.opens(HOME)
 
-    assert (303, "/dashboard/sign-in?why=ended") == (answer.status_code, answer.headers["location"])
+    assert (303, "/dashboard/sign-in?why=ended&next=%2Fdashboard%2Fevents") == (
+        answer.status_code,
+        answer.headers["location"],
+    )
 
 
 # --- CSRF ---
@@ -544,7 +550,7 @@ async def test_a_copy_of_the_cookie_that_comes_too_late_ends_both(
 
     thief, victim = await second.opens(HOME), await browser.opens(HOME)
 
-    assert "/dashboard/sign-in?why=reused" == thief.headers["location"]
+    assert "/dashboard/sign-in?why=reused&next=%2Fdashboard%2Fevents" == thief.headers["location"]
     assert 303 == victim.status_code
     assert "token.reuse_detected" in [one.fact.TYPE for one in await service.history.before(None, 5)]
 
@@ -568,7 +574,10 @@ async def test_a_session_that_is_not_used_for_a_quarter_of_an_hour_ends(ahead: A
     ahead.seconds = 901
     answer = await browser.opens(HOME)
 
-    assert (303, "/dashboard/sign-in?why=expired") == (answer.status_code, answer.headers["location"])
+    assert (303, "/dashboard/sign-in?why=expired&next=%2Fdashboard%2Fevents") == (
+        answer.status_code,
+        answer.headers["location"],
+    )
     assert "not used for a while" in (await browser.opens(answer.headers["location"])).text
 
 
@@ -581,7 +590,9 @@ async def test_a_session_ends_after_twelve_hours_however_often_it_is_used(ahead:
     ahead.seconds = 12 * 3600 + 1
 
     assert {200} == statuses
-    assert "/dashboard/sign-in?why=expired" == (await browser.opens(HOME)).headers["location"]
+    assert (
+        "/dashboard/sign-in?why=expired&next=%2Fdashboard%2Fevents" == (await browser.opens(HOME)).headers["location"]
+    )
 
 
 async def test_a_link_from_a_chat_asks_once_more_from_our_own_page(service: app.Service, browser: Browser) -> None:
