@@ -38,7 +38,7 @@ async def main() -> None:
                     await looking
                 ratios.append(beside.load.rate / alone.load.rate)
                 print(f"{alone.load.rate:8.0f}/s alone {beside.load.rate:8.0f}/s beside {ratios[-1]:6.2f}")
-    print(f"{median(ratios):.2f} × ({min(ratios):.2f} to {max(ratios):.2f}), wanted ≥ 0.9 ×")
+    print(f"{median(ratios):.2f} times ({min(ratios):.2f} to {max(ratios):.2f}), wanted at least 0.9")
 
 
 async def _signed_in(http: httpx.AsyncClient, port: int) -> str:
