@@ -6,6 +6,7 @@ connection, requests put together by one concatenation.
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from base64 import urlsafe_b64decode
 from collections.abc import Sequence
 from typing import NamedTuple, cast
@@ -60,7 +61,7 @@ def head(path: str, length: int) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """One keep-alive connection: a request, its whole answer, the next request, until told to stop."""
 
     def __init__(self) -> None:
@@ -83,13 +84,13 @@ class Connection(asyncio.Protocol):
             self._transport.close()
             self._transport = None
 
+    @abstractmethod
     def request(self) -> bytes:
         """The next request."""
-        raise NotImplementedError  # pragma: no cover - the two kinds below say it
 
+    @abstractmethod
     def answered(self, answer: bytes) -> None:
         """Check a whole answer. Raises WrongAnswer."""
-        raise NotImplementedError  # pragma: no cover - the two kinds below say it
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
