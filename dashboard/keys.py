@@ -46,12 +46,14 @@ async def rotate(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
 
 
 @get("/keys/{kid:str}/revoke", opt=wants(ADMIN))
-async def preview(door: Given, staff: GivenStaff, kid: FromPath[str]) -> Response[Any]:
+async def preview(request: Request[Any, Any, Any], door: Given, staff: GivenStaff, kid: FromPath[str]) -> Response[Any]:
     """What revoking this key would break."""
     state = _named(door, kid)
     if not is_fresh(staff, door.now()):
         return _prove(f"{PLACE}/{kid}/revoke")
     following = next((one for one in door.keys.states if one.status == NEXT and one.id != state.id), None)
+    if answers.wants_json(request):
+        return answers.json({"key": _as_json(state), "following": following.key if following else None})
     return answers.html(_page(door, staff, "key_revoke.html", state=state, following=following))
 
 

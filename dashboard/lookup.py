@@ -28,8 +28,10 @@ NOTHING: Final = "Nothing in the ledger goes by this."
 
 
 @get("/lookup", opt=wants(VIEWER))
-async def ask(door: Given, staff: GivenStaff) -> Response[Any]:
-    """The box on a page of its own."""
+async def ask(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
+    """The box on a page of its own; its twin says what can be looked up."""
+    if answers.wants_json(request):
+        return answers.json({"kinds": NAMES})
     return answers.html(_page(door, staff, [], ""))
 
 
@@ -43,12 +45,23 @@ async def look_up(request: Request[Any, Any, Any], door: Given, staff: GivenStaf
     known = [] if isinstance(found, Unreadable) else [one for one in found if await _exists(door, one)]
     kind = found.kind if isinstance(found, Unreadable) else known[0].kind if known else "nothing"
     await door.watching.looked_up(staff.family, kind, fingerprint(entered), visit_of(request).origin)
+    if answers.wants_json(request):
+        return _as_json(door, found, known, entered)
     if isinstance(found, Unreadable):
         return answers.html(_page(door, staff, [], found.why), 422)
     if len(known) == 1:
         return answers.see_other(_place(door, known[0], entered))
     choices = [(NAMES.get(one.kind, one.kind), one.id, _place(door, one, entered), one.note) for one in known]
     return answers.html(_page(door, staff, choices, "" if known else NOTHING), 200 if known else 404)
+
+
+def _as_json(door: Door, found: object, known: list[Found], entered: str) -> Response[Any]:
+    """What the page says, for programs: nothing of what was entered."""
+    told = [{"kind": one.kind, "id": one.id, "place": _place(door, one, entered), "note": one.note} for one in known]
+    why = found.why if isinstance(found, Unreadable) else "" if known else NOTHING
+    answer = answers.json({"found": told, "why": why})
+    answer.status_code = 422 if isinstance(found, Unreadable) else 200 if known else 404
+    return answer
 
 
 def way_to(kind: str, name: str) -> str:

@@ -10,14 +10,22 @@ from core.passwords import Busy
 from core.policy import DASHBOARD
 from core.verdict import Verdict
 from dashboard import answers, asked, cookie, way
+from dashboard.danger import is_fresh
 from dashboard.door import VIEWER, Given, GivenStaff, Staff
 from dashboard.gate import visit_of, wants
 from dashboard.sign_in import MAX_TYPED
 
 
 @get("/re-authenticate", opt=wants(VIEWER))
-async def form(door: Given, staff: GivenStaff, next: FromQuery[str] = "") -> Response[Any]:  # noqa: A002
-    """Ask for it, and say why."""
+async def form(
+    request: Request[Any, Any, Any],
+    door: Given,
+    staff: GivenStaff,
+    next: FromQuery[str] = "",  # noqa: A002
+) -> Response[Any]:
+    """Ask for it, and say why; its twin says whether it would be asked for."""
+    if answers.wants_json(request):
+        return answers.json({"auth_time": staff.family.auth_time, "fresh": is_fresh(staff, door.now())})
     return answers.html(_page(door, staff, way.back(next), ""))
 
 

@@ -75,6 +75,10 @@ async def preview(
     """What disabling or enabling would do."""
     owner = await _owner(door, subject_id)
     await door.watching.previewed(staff.family, subject_id, visit_of(request).origin)
+    if answers.wants_json(request):
+        families = await door.family_reader.of_subject(owner.id)
+        living = [telling.family_id(one.id) for one in families if one.living]
+        return answers.json({"subject": subject_id, "status": owner.status, "living": living})
     return answers.html(await _switch_page(door, staff, owner, forms.EMPTY))
 
 

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 import app
 from core import serving
-from core.action import Confirmed, Kill
+from core.action import Confirmed, Kill, Selection
 from events import ids
 from events.decision import Origin
 from settings import Settings
@@ -111,6 +111,8 @@ class World(NamedTuple):
     action: str
     key: str
     event: int
+    plan: str
+    """A frozen selection that nobody confirmed."""
 
 
 async def a_world(service: app.Service) -> World:
@@ -123,7 +125,10 @@ async def a_world(service: app.Service) -> World:
     confirmed = Confirmed(stream, f"staff:{subject}", "stolen_token", "INC-4711", "seen in a log", 1)
     await service.actions.kill(Kill(confirmed, admin.id, (ids.parse("fam", ended),), everything=False), Origin())
     (key, *_) = service.keys.ring.verifying
-    return World(stolen, living, subject, ids.to_text("act", stream), key, 5)
+    plan = service.actions.new_id()
+    selection = Selection(plan, f"staff:{subject}", "is:living", 1, (ids.parse("fam", living),))
+    await service.actions.plan(selection, Origin())
+    return World(stolen, living, subject, ids.to_text("act", stream), key, 5, ids.to_text("act", plan))
 
 
 EXAMPLES: dict[str, Callable[[World], str]] = {
@@ -139,6 +144,7 @@ EXAMPLES: dict[str, Callable[[World], str]] = {
     "/dashboard/help/filters": lambda _: "",
     "/dashboard/keys": lambda _: "",
     "/dashboard/keys/{kid:str}/revoke": lambda world: f"/dashboard/keys/{world.key}/revoke",
+    "/dashboard/kills/{action_id:str}": lambda world: f"/dashboard/kills/{world.plan}",
     "/dashboard/lookup": lambda _: "",
     "/dashboard/network/{address:str}": lambda _: "/dashboard/network/203.0.113.7",
     "/dashboard/network/{address:str}/{prefix:int}": lambda _: "/dashboard/network/203.0.113.0/24",
@@ -161,9 +167,8 @@ NO_PAGES = {
     "/dashboard/events/stream",
     "/dashboard/events/head",
     "/dashboard/events/facets",
-    "/dashboard/kills/{action_id:str}",
 }
-"""Files and parts of pages; the preview of a bulk kill is made by a form."""
+"""Files and parts of pages."""
 
 
 def routes_of(service: app.Service) -> set[str]:

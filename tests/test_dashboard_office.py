@@ -7,8 +7,12 @@ import pytest
 
 import app
 from events import ids
+from tests.chromium import EXAMPLES, a_world
 from tests.conftest import PASSWORD, visiting
-from tests.test_dashboard import Browser, a_theft
+from tests.test_dashboard import OURS, Browser, a_theft
+
+WITHOUT_TWIN = {"/dashboard/sign-in", "/dashboard/help/filters"}
+"""Who is not signed in is told so in the shape of a problem; the reference is a page of `docs`."""
 
 
 @pytest.fixture
@@ -185,3 +189,34 @@ async def test_nobody_changes_the_own_roles(service: app.Service, browser: Brows
     after = await service.subject_reader.named("admin")
     assert after is not None
     assert (404, "admin") == (answer.status_code, after.roles)
+
+
+async def test_every_page_that_can_be_opened_has_a_twin_for_programs(service: app.Service, browser: Browser) -> None:
+    world = await a_world(service)
+    pages = {route: example(world) or route for route, example in EXAMPLES.items() if route not in WITHOUT_TWIN}
+
+    answers = {}
+    for page in pages.values():
+        answer = await browser.http.get(page, headers={"Accept": "application/json"})
+        answers[page] = (answer.status_code, answer.headers["content-type"])
+
+    assert dict.fromkeys(pages.values(), (200, "application/json")) == answers
+
+
+async def test_a_look_up_answers_programs_without_what_was_entered(service: app.Service, browser: Browser) -> None:
+    async with visiting(service) as http:
+        asked = {"username": "admin", "password": PASSWORD, "mode": "body"}
+        held = (await http.post("/auth/login", json=asked)).json()
+    await browser.opens("/dashboard")
+    headers = {"Accept": "application/json", **OURS}
+
+    found = await browser.http.post(
+        "/dashboard/lookup", data={"csrf": browser.csrf, "thing": held["refresh_token"]}, headers=headers
+    )
+    nothing = await browser.http.post(
+        "/dashboard/lookup", data={"csrf": browser.csrf, "thing": "nobody at all"}, headers=headers
+    )
+
+    assert [("refresh_token", held["family_id"])] == [(one["kind"], one["id"]) for one in found.json()["found"]]
+    assert held["refresh_token"] not in found.text
+    assert (404, []) == (nothing.status_code, nothing.json()["found"])
