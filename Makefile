@@ -5,9 +5,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
+PEERS := .venv/.peers
+NODE := tests/node/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types bench soak docs pins
+.PHONY: help run test lint types bench soak docs pins example
 
 help: ## show these verbs
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -17,8 +19,8 @@ run: $(RUNTIME) ## migrate the ledger, then serve it
 	@$(BIN)/session-ledger migrate
 	@if [ -t 0 ]; then set -m; $(BIN)/session-ledger serve; else exec $(BIN)/session-ledger serve; fi
 
-test: $(DEV) ## run the tests
-	@$(BIN)/pytest -n 2 --dist worksteal
+test: $(DEV) $(NODE) ## run the tests
+	@$(BIN)/pytest -n 3 --dist worksteal
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check
@@ -27,7 +29,10 @@ lint: $(DEV) ## check style and format
 types: $(DEV) ## check types
 	@$(BIN)/mypy
 
-bench: $(DEV) ## measure, and write docs/performance.md
+example: $(DEV) ## run the example: a page and its resource server, http://localhost:8100
+	@$(BIN)/python -m examples
+
+bench: $(DEV) $(PEERS) ## measure, and write docs/performance.md
 	@$(BIN)/python -m bench
 
 soak: $(DEV) ## run the long tests
@@ -45,6 +50,7 @@ pins: .venv/bin/pip ## pin the dependencies again
 	@$(PIN) pyproject.toml --group dev --output-file requirements-dev.txt
 	@$(PIN) pyproject.toml --constraint requirements-dev.txt --output-file requirements.txt
 	@$(PIN) --group build --constraint requirements-dev.txt --output-file requirements-build.txt
+	@$(PIN) --group peers --constraint requirements-dev.txt --output-file requirements-peers.txt
 
 # The last thing that venv makes is pip: without it, a folder that was left half-made is made again.
 .venv/bin/pip:
@@ -62,3 +68,15 @@ $(DEV): requirements-dev.txt pyproject.toml | .venv/bin/pip
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
+
+# What the bench holds the service against has an environment of its own.
+$(PEERS): requirements-peers.txt | .venv/bin/pip
+	@echo "installing the peers into .venv/peers"
+	@$(PYTHON) -m venv .venv/peers
+	@.venv/peers/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-peers.txt
+	@touch $@
+
+# Without npm the tests that need Node.js are skipped, except where CI is set: there they fail.
+$(NODE): tests/node/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/node --ignore-scripts --no-audit --no-fund --silent && touch $@; \
+	else echo "npm is missing: the tests with Node.js are skipped"; fi

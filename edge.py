@@ -15,7 +15,7 @@ from core import header, journal, problem
 from core.address import Network, client_address, network_of
 from core.body import SHAPES, Shape, form_flaw
 from core.presence import Presence, clean_agent
-from core.problem import INTERNAL, NOT_FOUND, UNAVAILABLE, Problem, invalid
+from core.problem import CUT, INTERNAL, NOT_FOUND, UNAVAILABLE, Problem, invalid
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -30,8 +30,11 @@ MAX_URL: Final = 2 * 1024
 BODY_SECONDS: Final = 10.0
 """How long a body may take to arrive."""
 
-SHARED: Final = "/auth/"
+SHARED: Final = ("/auth/", "/oauth/token")
 """What pages of allowed origins may read; the keys are for everybody, the rest for nobody but our own pages."""
+
+UNREAD: Final = "/v1/verify/"
+"""Behind it stands the request that a gateway holds: its query has the form that its application likes."""
 
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = _WITHOUT_BODY | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
@@ -100,6 +103,7 @@ class Edge:
         self.config = config
         self.log = structlog.get_logger()
         https = config.public_url.startswith("https://")
+        self.under_way: set[_Exchange] = set()
         self.api_headers = header.encoded(header.api_headers(https=https))
         self.page_headers = header.encoded(header.page_headers(https=https))
 
@@ -111,6 +115,11 @@ class Edge:
         else:
             await self.app(scope, receive, send)
 
+    def cut(self) -> None:
+        """Answer 503 to whatever has no answer yet: the service stops, and waits no longer."""
+        for exchange in tuple(self.under_way):
+            exchange.cut()
+
 
 class _Gone(Exception):
     """The client went away while it was still sending."""
@@ -119,7 +128,19 @@ class _Gone(Exception):
 class _Exchange:
     """One request and its answer."""
 
-    __slots__ = ("body", "edge", "fields", "noted", "passage", "receive_more", "scope", "send_on", "status")
+    __slots__ = (
+        "body",
+        "edge",
+        "fields",
+        "is_cut",
+        "noted",
+        "passage",
+        "receive_more",
+        "scope",
+        "send_on",
+        "status",
+        "task",
+    )
 
     def __init__(self, edge: Edge, scope: Scope, receive: Receive, send: Send) -> None:
         self.edge = edge
@@ -128,6 +149,8 @@ class _Exchange:
         self.send_on = send
         self.status = 0
         self.body: bytes | None = None
+        self.is_cut = False
+        self.task = asyncio.current_task()
 
     async def run(self) -> None:
         arrived = time.monotonic()
@@ -136,6 +159,7 @@ class _Exchange:
         self.noted: dict[str, str | int] = {}
         ours = {"passage": self.passage, "log": self.noted, "page": self.edge.config.page}
         self.scope["state"] = {**(self.scope.get("state") or {}), **ours}
+        self.edge.under_way.add(self)
         try:
             if refusal := refusal or self._target_flaw() or await self._body_flaw():
                 await self._refuse(refusal)
@@ -143,10 +167,20 @@ class _Exchange:
                 await self.edge.app(self.scope, self._receive, self._send)
         except _Gone:
             pass  # There is nobody to answer.
+        except asyncio.CancelledError:
+            if not self.is_cut:
+                raise
+            await self._refuse(CUT)
         except Exception as error:  # noqa: BLE001 - the last resort (ASVS 16.5.4): logged without its message, answered
             await self._failed(error)
         finally:
+            self.edge.under_way.discard(self)
             self._write_line()
+
+    def cut(self) -> None:
+        """Refuse instead of going on, unless an answer has begun. What was given to the ledger is committed, or not."""
+        if not self.status and self.task is not None:
+            self.is_cut = self.task.cancel()
 
     def _passage(self, arrived: float) -> Passage:
         peer = self.scope.get("client")
@@ -163,10 +197,10 @@ class _Exchange:
             return Problem(414, "url_too_long", f"The URL is longer than {MAX_URL} bytes.")
         if not path.startswith("/"):
             return NOT_FOUND  # CONNECT, and `OPTIONS *`: about no address of ours
-        if "//" in path:
+        if "//" in path and not path.startswith(UNREAD):
             # The router would fold the slashes, and the rules that go by prefix would have seen another path.
             return NOT_FOUND
-        if query and (flaw := form_flaw(query, config.repeatable)):
+        if query and not path.startswith(UNREAD) and (flaw := form_flaw(query, config.repeatable)):
             return invalid(f"Query: {flaw}.")
         if config.hosts and self.fields.get(b"host", b"").decode("latin-1").lower() not in config.hosts:
             return Problem(421, "misdirected", "This service is not reached under that name.")

@@ -18,10 +18,17 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core import key_source
+from core.aws import AwsSecret
+from core.key_source import AwsAddress, Source
+from core.policy import Policy
+from core.vault import VaultLogin, VaultSecret
+from core.verdict import STAFF_ROLES
+
 VERSION = "0.1.0"
 """Of this program; `pyproject.toml` says the same."""
 PREFIX = "LEDGER_"
-SECRETS = ("master_key", "admin_password", "database_url")
+SECRETS = ("master_key", "admin_password", "database_url", "limits_url", "vault_token", "vault_secret_id")
 """Settings that may also be given as the path of a file, by NAME_FILE."""
 
 DAY = 86_400
@@ -45,6 +52,31 @@ def origin(url: str) -> str:
     return f"{scheme}://{host}" if port in (None, _DEFAULT_PORTS[scheme]) else f"{scheme}://{host}:{port}"
 
 
+def database_url(url: str) -> str:
+    """The address of a database as we use it. Raises ValueError, which holds nothing of it."""
+    if re.fullmatch(r"sqlite:///[^?:]+", url):
+        return url
+    if url.startswith("sqlite:"):
+        raise ValueError("must be sqlite:/// and the path of a file, such as sqlite:///data/ledger.db")
+    named = re.fullmatch(r"(?:postgres|postgresql|postgresql\+asyncpg)://([^/?#\s]*/[^/?#\s]+(?:\?\S*)?)", url)
+    if named is None:
+        raise ValueError("must begin with sqlite:/// or postgresql+asyncpg:// and name a database")
+    return f"postgresql+asyncpg://{named[1]}"
+
+
+def _limits_url(url: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"(?:redis|valkey)s?://[^/?#\s]+(?:/[0-9]*)?(?:\?\S*)?", url.get_secret_value()):
+        raise ValueError("must begin with redis://, rediss://, valkey:// or valkeys:// and name a host")
+    return url
+
+
+def _role(text: str) -> str:
+    if text not in STAFF_ROLES:
+        known = ", ".join(sorted(STAFF_ROLES))
+        raise ValueError(f"must be roles of the dashboard ({known}), separated by commas; {text} is none")
+    return text
+
+
 def _network(text: str) -> IPv4Network | IPv6Network:
     try:
         network = ip_network(text)
@@ -53,6 +85,13 @@ def _network(text: str) -> IPv4Network | IPv6Network:
     if network.prefixlen == 0:
         raise ValueError(f"must not hold {text}, because anybody could then forge the log's addresses")
     return network
+
+
+def _inner(text: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ValueError(f"must be networks such as 10.20.0.0/16, separated by commas; {text} is not one") from None
 
 
 def _split(text: Any) -> Any:
@@ -67,7 +106,10 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], NoDecode, BeforeValidator(_split)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
+Inner = Annotated[IPv4Network | IPv6Network, BeforeValidator(_inner)]
+Inners = Annotated[tuple[Inner, ...], NoDecode, BeforeValidator(_split)]
 Paths = Annotated[tuple[Path, ...], NoDecode, BeforeValidator(_split)]
+Roles = Annotated[tuple[Annotated[str, AfterValidator(_role)], ...], NoDecode, BeforeValidator(_split)]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 
 
@@ -87,7 +129,8 @@ class Settings(BaseSettings):
     )
     database_url: str = Field(
         default_factory=lambda given: f"sqlite:///{given['data_dir'] / 'ledger.db'}",
-        description="The database, `sqlite:///PATH`. A file in `LEDGER_DATA_DIR` unless set.",
+        description="The database: `sqlite:///PATH`, or `postgresql+asyncpg://USER:PASSWORD@HOST/DATABASE`. A file in "
+        "`LEDGER_DATA_DIR` unless set.",
         repr=False,
     )
     host: str = Field(
@@ -123,17 +166,53 @@ class Settings(BaseSettings):
     geo_databases: Paths = Field(
         default=(),
         description="`.mmdb` files, separated by commas, from which the dashboard tells country and operator of an "
-        "address. None is shipped and nobody is asked; bring your own.",
+        "address, and a client's policy knows another country. None is shipped and nobody is asked; bring your own.",
     )
     rate_limits: bool = Field(default=True, description="Limits on sign-in and refresh; `off` is for load tests.")
+    limits_url: Annotated[SecretStr, AfterValidator(_limits_url)] | None = Field(
+        default=None,
+        description="Redis or Valkey in which all processes count together, such as `redis://:PASSWORD@HOST/0` "
+        "(`rediss://` with TLS); needs the extra `redis`. Each process counts for itself unless set, and while it does "
+        "not answer.",
+    )
     master_key: SecretStr | None = Field(
         default=None,
         description="`NUMBER:64 HEX DIGITS`, several separated by commas: the first signs, all verify. A key without a "
         "number is number 1. Without one, `serve` makes one in `LEDGER_DATA_DIR` for an empty SQLite ledger.",
     )
+    master_key_file: Path | None = Field(
+        default=None,
+        description="File that holds the master key instead. Read again like `LEDGER_MASTER_KEY_FROM`.",
+    )
+    master_key_from: str | None = Field(
+        default=None,
+        description="The secret manager that holds the master key instead: `vault://HOST:PORT/MOUNT/PATH#FIELD` (KV "
+        "version 2 of HashiCorp Vault or OpenBao; needs the extra `vault`) or `aws://REGION/SECRET#FIELD` (AWS Secrets "
+        "Manager; needs the extra `aws`). See [master-keys.md](master-keys.md).",
+    )
+    master_key_reread: int = Field(
+        default=60,
+        ge=5,
+        le=3600,
+        description="A master key in a file or a secret manager is read again so often; SIGHUP does it at once.",
+    )
+    vault_login: Literal["token", "approle", "kubernetes"] = Field(
+        default="token", description="How this service signs in to the Vault of `LEDGER_MASTER_KEY_FROM`."
+    )
+    vault_token: SecretStr | None = Field(default=None, description="Token for the Vault, with the login `token`.")
+    vault_role: str = Field(
+        default="", description="Role id of the login `approle`, or name of the role of the login `kubernetes`."
+    )
+    vault_secret_id: SecretStr | None = Field(default=None, description="Secret id of the login `approle`.")
+    vault_namespace: str = Field(default="", description="Namespace in the Vault, where it has any.")
     admin_password: SecretStr | None = Field(
         default=None,
         description="Password of the first user, `admin`, used at the first start only. Without one, it is made.",
+    )
+    second_factor_roles: Roles = Field(
+        default=(),
+        description="Roles of the dashboard (`viewer`, `responder`, `admin`), separated by commas, that must have a "
+        "second factor: whoever has none is led to add one after signing in, and reaches nothing else before.",
     )
     banned_words: Words = Field(
         default=(),
@@ -155,7 +234,7 @@ class Settings(BaseSettings):
     )
     access_ttl: int = Field(
         default=900,
-        ge=10,
+        ge=2,
         le=3600,
         description="Life of an access token; a revocation is learned this late by who verifies offline.",
     )
@@ -168,11 +247,22 @@ class Settings(BaseSettings):
         le=400 * DAY,
         description="A family ends after so long, however often it was refreshed.",
     )
-    retry_leeway: int = Field(
+    retry_leeway: float = Field(
         default=10,
         ge=0,
+        allow_inf_nan=False,
         description="For so long after a rotation, the used token gives the same successor to the same device again, "
-        "for the answer may have been lost; `0` is strict. At most a tenth of `LEDGER_ACCESS_TTL`.",
+        "for the answer may have been lost; `0` is strict, `0.5` half a second. At most a tenth of "
+        "`LEDGER_ACCESS_TTL`.",
+    )
+    webhook_networks: Inners = Field(
+        default=(),
+        description="Networks of your own that webhooks may be sent to, separated by commas (`10.20.0.0/16`). Only the "
+        "internet unless set: private, loopback and link-local addresses are refused.",
+    )
+    webhook_http: bool = Field(
+        default=False,
+        description="Whether webhooks may be sent to `http://` addresses; for receivers of your own only.",
     )
     context_ttl: int = Field(
         default=180 * DAY, ge=DAY, description="Addresses and user agents are deleted from the audit log after so long."
@@ -193,12 +283,53 @@ class Settings(BaseSettings):
         """What passwords may not be made of: the banned words and our own host."""
         return (*self.banned_words, self.public_url.partition("://")[2])
 
+    @property
+    def policy(self) -> Policy:
+        """The lifetimes that clients inherit."""
+        return Policy(
+            access_ttl=self.access_ttl,
+            idle_ttl=self.refresh_idle_ttl,
+            absolute_ttl=self.refresh_absolute_ttl,
+            leeway=self.retry_leeway,
+        )
+
+    @property
+    def master_key_text(self) -> str | None:
+        """The master key as it was given, None where the file in `data_dir` holds it."""
+        return self.master_key.get_secret_value() if self.master_key else None
+
+    @property
+    def master_key_source(self) -> Source | None:
+        """Where the master key is kept, None where it is the file in `data_dir`. Opens nothing."""
+        if self.master_key_from is not None:
+            named = key_source.address(self.master_key_from)
+            return AwsSecret(named) if isinstance(named, AwsAddress) else VaultSecret(named, self._vault_login)
+        if self.master_key_file is not None:
+            return key_source.File(self.master_key_file)
+        return None if self.master_key is None else key_source.Given(self.master_key.get_secret_value())
+
+    @property
+    def _vault_login(self) -> VaultLogin:
+        token, secret_id = self.vault_token, self.vault_secret_id
+        return VaultLogin(
+            self.vault_login,
+            token.get_secret_value() if token else "",
+            self.vault_role,
+            secret_id.get_secret_value() if secret_id else "",
+            self.vault_namespace,
+        )
+
+    @field_validator("master_key_from")
+    @classmethod
+    def _names_a_secret(cls, text: str | None) -> str | None:
+        if text is not None:
+            key_source.address(text)
+        return text
+
     @field_validator("database_url")
     @classmethod
-    def _names_a_file(cls, url: str) -> str:
-        if not re.fullmatch(r"sqlite:///[^?:]+", url):
-            raise ValueError("must be sqlite:/// and the path of a file, such as sqlite:///data/ledger.db")
-        return url
+    def _names_a_database(cls, url: str) -> str:
+        return database_url(url)
 
     @field_validator("issuer")
     @classmethod
@@ -222,6 +353,20 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _one_master_key(self) -> Self:
+        if self.master_key_from is None:
+            return self
+        if self.master_key is not None or self.master_key_file is not None:
+            raise ValueError("Set LEDGER_MASTER_KEY_FROM or LEDGER_MASTER_KEY, not both")
+        if not self.master_key_from.startswith("vault"):
+            return self
+        wants = {"token": "vault_token", "approle": "vault_secret_id", "kubernetes": "vault_role"}[self.vault_login]
+        if not getattr(self, wants) or (self.vault_login == "approle" and not self.vault_role):
+            missing = wants if not getattr(self, wants) else "vault_role"
+            raise ValueError(f"Set {PREFIX}{missing.upper()}, because LEDGER_VAULT_LOGIN is {self.vault_login}")
+        return self
+
+    @model_validator(mode="after")
     def _checkpoints_apart(self) -> Self:
         if self.checkpoint_dir.absolute().is_relative_to(self.data_dir.absolute()):
             raise ValueError(
@@ -232,8 +377,8 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _lifetimes_fit(self) -> Self:
         if self.retry_leeway * 10 > self.access_ttl:
-            most = self.access_ttl // 10
-            raise ValueError(f"Set LEDGER_RETRY_LEEWAY to at most {most}, which is a tenth of LEDGER_ACCESS_TTL")
+            most = self.access_ttl / 10
+            raise ValueError(f"Set LEDGER_RETRY_LEEWAY to at most {most:g}, which is a tenth of LEDGER_ACCESS_TTL")
         if self.refresh_idle_ttl < self.access_ttl:
             raise ValueError(
                 "Set LEDGER_REFRESH_IDLE_TTL to at least LEDGER_ACCESS_TTL, or no token could be refreshed"
@@ -248,6 +393,7 @@ KNOWN = frozenset(
 )
 _PLAIN = {
     "int_parsing": "must be a whole number",
+    "float_parsing": "must be a number",
     "bool_parsing": "must be on or off",
 }
 

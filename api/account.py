@@ -9,6 +9,8 @@ from litestar.params import FromPath, JSONBody
 
 from api import answers
 from api.answers import CSRF_FAILED, NO_STORE, TokenAnswer
+from api.credentials import Place, credentials, refusal, unbound
+from api.description import OF_USER
 from api.door import Door, Given
 from api.presented import is_foreign
 from api.problems import documented
@@ -65,22 +67,24 @@ class PasswordRequest(msgspec.Struct, forbid_unknown_fields=True):
         return "PasswordRequest()"
 
 
-def bearer(request: Request[Any, Any, Any]) -> str | None:
-    """The token of the one Authorization header, None where there is not exactly one of the Bearer scheme."""
-    sent = request.headers.getall("authorization", [])
-    scheme, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
-    return token if scheme.lower() == "bearer" and token else None
+async def who(
+    request: Request[Any, Any, Any], door: Door, audience: str = "", place: Place | None = None
+) -> Present | Response[Any]:
+    """Who asks, or the 401. The token must be for us, unless another `audience` is named.
+
+    The proof of a token that is bound to a key must be of this request, unless another `place` is given.
+    """
+    given = credentials(request)
+    if given is None:
+        return answers.said(refusal(request))
+    present = await door.families.authenticate(given.token, audience)
+    if present is None:
+        return answers.said(refusal(request))
+    flaw = unbound(request, door, given, present.claims, place)
+    return present if flaw is None else answers.said(refusal(request, flaw))
 
 
-async def who(request: Request[Any, Any, Any], door: Door) -> Present | Response[Any]:
-    """Who asks, or the 401."""
-    token = bearer(request)
-    if token is None:
-        return answers.unauthenticated(presented="authorization" in request.headers)
-    return await door.families.authenticate(token) or answers.unauthenticated(presented=True)
-
-
-@get("/me", responses=documented(401, 503))
+@get("/me", security=OF_USER, responses=documented(401, 503))
 async def me(request: Request[Any, Any, Any], door: Given) -> Response[Me]:
     """Who am I? Answers from the committed state: a session that was ended a moment ago gets 401."""
     present = await who(request, door)
@@ -99,7 +103,7 @@ async def me(request: Request[Any, Any, Any], door: Given) -> Response[Me]:
     return Response(said, headers=dict(NO_STORE))
 
 
-@get("/sessions", responses=documented(401, 503))
+@get("/sessions", security=OF_USER, responses=documented(401, 503))
 async def sessions(request: Request[Any, Any, Any], door: Given) -> Response[Sessions]:
     """Where am I signed in? Living sessions, newest first."""
     present = await who(request, door)
@@ -112,7 +116,7 @@ async def sessions(request: Request[Any, Any, Any], door: Given) -> Response[Ses
     return Response(Sessions(shown), headers=dict(NO_STORE))
 
 
-@delete("/sessions/{family_id:str}", status_code=204, responses=documented(401, 404, 503))
+@delete("/sessions/{family_id:str}", status_code=204, security=OF_USER, responses=documented(401, 404, 503))
 async def end_session(
     request: Request[Any, Any, Any],
     family_id: FromPath[str],
@@ -130,7 +134,7 @@ async def end_session(
     return Response(None, status_code=204, headers=dict(NO_STORE))
 
 
-@post("/password", status_code=200, responses=documented(400, 401, 403, 429, 503))
+@post("/password", status_code=200, security=OF_USER, responses=documented(400, 401, 403, 429, 503))
 async def password(
     request: Request[Any, Any, Any], data: JSONBody[PasswordRequest], door: Given
 ) -> Response[TokenAnswer]:

@@ -1,6 +1,8 @@
 """From verdicts to answers: one table for refusals, one shape for tokens. Decides nothing."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -26,6 +28,7 @@ class TokenAnswer(msgspec.Struct):
     expires_in: int
     family_id: str
     token_type: str = "Bearer"  # noqa: S105 - the scheme, no secret
+    """`DPoP` where the tokens are bound to a key (RFC 9449 §5)."""
     refresh_token: str | msgspec.UnsetType = msgspec.UNSET
     csrf_token: str | msgspec.UnsetType = msgspec.UNSET
 
@@ -33,6 +36,9 @@ class TokenAnswer(msgspec.Struct):
         return f"TokenAnswer(family_id={self.family_id!r})"
 
 
+INVALID_PROOF = Problem(
+    400, "invalid_dpop_proof", "The DPoP proof is missing, was used before, or is not one for this request."
+)
 REFUSALS = {
     Verdict.UNKNOWN: Problem(401, "token_unknown", "This is not a refresh token that is in use here. Sign in."),
     Verdict.EXPIRED: Problem(401, "session_expired", "The session reached its end. Sign in."),
@@ -44,6 +50,10 @@ REFUSALS = {
     Verdict.AHEAD: Problem(401, "refresh_refused", "This session cannot be refreshed this way. Sign in."),
     Verdict.INVALID: Problem(401, "invalid_credentials", "The name or the password is wrong."),
     Verdict.BLOCKED: Problem(401, "invalid_credentials", "The name or the password is wrong."),
+    Verdict.FACTOR: Problem(
+        403, "second_factor_needed", "This account has a second factor: change its password in the dashboard."
+    ),
+    Verdict.PROOF: INVALID_PROOF,
     Verdict.THROTTLED: Problem(429, "rate_limited", "Too many tries. Wait for as long as Retry-After says."),
 }
 CSRF_FAILED = Problem(403, "csrf_failed", "The request does not prove that it comes from a page that may send it.")
@@ -53,25 +63,28 @@ INVALID_TOKEN = Problem(401, "invalid_token", "The access token is missing, expi
 def said(refusal: Problem, headers: dict[str, str] | None = None) -> Response[Any]:
     """A refusal as the answer; every 401 names the scheme (RFC 9110 §15.5.2)."""
     scheme = {"WWW-Authenticate": "Bearer"} if refusal.status == HTTPStatus.UNAUTHORIZED else {}
-    return problem(refusal.status, refusal.code, refusal.detail, scheme | (headers or {}))
+    return problem(refusal.status, refusal.code, refusal.detail, {**scheme, **refusal.headers, **(headers or {})})
 
 
-def denied(request: Request[Any, Any, Any], verdict: Denied) -> Response[Any]:
+def denied(
+    request: Request[Any, Any, Any], verdict: Denied, more: Mapping[str, str] = MappingProxyType({})
+) -> Response[Any]:
     """The answer to a verdict without tokens. It clears no cookie: a retry may still be right."""
     note(request.scope, verdict=verdict.verdict.value)
     if verdict.family is not None:
         note(request.scope, family=ids.to_text(family.PREFIX, verdict.family))
     headers = {"Retry-After": str(verdict.retry_after)} if verdict.retry_after else {}
-    return said(REFUSALS[verdict.verdict], headers)
+    return said(REFUSALS[verdict.verdict], {**headers, **more})
 
 
-def unauthenticated(*, presented: bool) -> Response[Any]:
-    """401 of a Bearer route; no error attribute where no token was sent (RFC 6750 §3.1)."""
-    challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
-    return said(INVALID_TOKEN, {"WWW-Authenticate": challenge})
+def scheme_of(jkt: str) -> str:
+    """`token_type` of an access token that is bound to a key, or to none."""
+    return "DPoP" if jkt else "Bearer"
 
 
-def tokens(request: Request[Any, Any, Any], issued: Issued) -> Response[TokenAnswer]:
+def tokens(
+    request: Request[Any, Any, Any], issued: Issued, headers: Mapping[str, str] = MappingProxyType({})
+) -> Response[TokenAnswer]:
     """Tokens in the body, and the refresh token in cookies where the family is carried so."""
     state, answer = issued.family, issued.answer
     family_id = ids.to_text(family.PREFIX, state.id)
@@ -80,6 +93,7 @@ def tokens(request: Request[Any, Any, Any], issued: Issued) -> Response[TokenAns
         access_token=issued.access_token,
         expires_in=answer.expires_at - answer.issued_at,
         family_id=family_id,
+        token_type=scheme_of(answer.jkt),
     )
     kept: list[Cookie] = []
     if state.carriage == "cookie":
@@ -88,4 +102,4 @@ def tokens(request: Request[Any, Any, Any], issued: Issued) -> Response[TokenAns
         kept = cookies.kept(state.client, issued.refresh_token, issued.csrf_token, max_age)
     else:
         told.refresh_token = issued.refresh_token
-    return Response(told, status_code=200, headers=dict(NO_STORE), cookies=kept)
+    return Response(told, status_code=200, headers={**NO_STORE, **headers}, cookies=kept)

@@ -6,8 +6,9 @@ import msgspec
 from litestar import Request, Response, Router, get, post
 from litestar.params import FromQuery, JSONBody
 
-from api import answers, cookies
+from api import answers, cookies, dpop
 from api.answers import CSRF_FAILED, NO_STORE, TokenAnswer
+from api.description import taking
 from api.door import Given
 from api.presented import NO_TOKEN, UNKNOWN_CLIENT, in_cookie, is_foreign, known, presented
 from api.problems import documented
@@ -16,8 +17,11 @@ from core.families import Denied, SignIn
 from core.policy import WEB
 from core.problem import Problem, invalid
 
+CSRF = {"X-CSRF-Token": "Where the token comes in the cookie: what `csrf_token` said."}
 MAX_TYPED = 1024
 """Characters of what people type: name, password, device."""
+
+NOT_IN_COOKIE = invalid("A session that is bound to a key has its refresh token in the body: ask for mode body.")
 
 
 class LoginRequest(msgspec.Struct, forbid_unknown_fields=True):
@@ -52,25 +56,41 @@ class CsrfAnswer(msgspec.Struct):
         return "CsrfAnswer()"
 
 
-@post("/login", status_code=200, responses=documented(400, 401, 403, 429, 503))
+@post(
+    "/login",
+    status_code=200,
+    responses=documented(400, 401, 403, 429, 503),
+    operation_class=taking(headers=dpop.HEADER),
+)
 async def login(request: Request[Any, Any, Any], data: JSONBody[LoginRequest], door: Given) -> Response[TokenAnswer]:
-    """Sign in with name and password; the answer holds an access token, and a refresh token in cookies or body."""
+    """Sign in with name and password; the answer holds an access token, and a refresh token in cookies or body.
+
+    With a `DPoP` proof and mode `body` the session is bound to its key, and refreshed at /oauth/token (RFC 9449).
+    """
     if not known(data.client_id, door):
         return answers.said(UNKNOWN_CLIENT)
     if max(len(data.username), len(data.password), len(data.device)) > MAX_TYPED:
         return answers.said(invalid(f"username, password and device have at most {MAX_TYPED} characters."))
+    proof = dpop.at_token_route(request, door)
+    if isinstance(proof, Problem):
+        return answers.said(proof)
     replaces = None
     if data.mode == "cookie":
+        if proof is not None:
+            return answers.said(NOT_IN_COOKIE)
         if is_foreign(request, data.client_id, door):
             return answers.said(CSRF_FAILED)
         found = in_cookie(request, data.client_id, door)
         replaces = None if isinstance(found, Problem) else found
-    command = SignIn(data.username, data.password, data.client_id, data.mode, data.device, replaces)
+    command = SignIn(data.username, data.password, data.client_id, data.mode, data.device, replaces, proof)
     issued = await door.families.sign_in(command, visit(request))
-    return answers.denied(request, issued) if isinstance(issued, Denied) else answers.tokens(request, issued)
+    nonce = dpop.fresh(request, door)
+    if isinstance(issued, Denied):
+        return answers.denied(request, issued, nonce)
+    return answers.tokens(request, issued, nonce)
 
 
-@post("/refresh", status_code=200, responses=documented(400, 401, 403, 429, 503))
+@post("/refresh", status_code=200, responses=documented(400, 401, 403, 429, 503), operation_class=taking(headers=CSRF))
 async def refresh(
     request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given
 ) -> Response[TokenAnswer]:
@@ -91,7 +111,7 @@ async def csrf(request: Request[Any, Any, Any], door: Given, client_id: FromQuer
     return Response(CsrfAnswer(door.families.csrf_token(found.family)), headers=dict(NO_STORE))
 
 
-@post("/logout", status_code=204, responses=documented(400, 401, 403, 503))
+@post("/logout", status_code=204, responses=documented(400, 401, 403, 503), operation_class=taking(headers=CSRF))
 async def logout(request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given) -> Response[None]:
     """End the session of the token. Any genuine token of it will do, an old one too."""
     found = presented(request, data.refresh_token, data.client_id, door)
@@ -101,7 +121,7 @@ async def logout(request: Request[Any, Any, Any], data: JSONBody[RefreshRequest]
     return _signed_out(data)
 
 
-@post("/logout-all", status_code=204, responses=documented(400, 401, 403, 503))
+@post("/logout-all", status_code=204, responses=documented(400, 401, 403, 503), operation_class=taking(headers=CSRF))
 async def logout_all(request: Request[Any, Any, Any], data: JSONBody[RefreshRequest], door: Given) -> Response[None]:
     """End all sessions of the user, on all devices."""
     found = presented(request, data.refresh_token, data.client_id, door)

@@ -29,8 +29,9 @@ class Presented(NamedTuple):
 
 
 def known(client: str, door: Door) -> bool:
-    """Whether /auth serves this client. The dashboard serves its own families itself."""
-    return client != DASHBOARD and door.clients.get(client) is not None
+    """Whether /auth serves this client: a public one of our own. The dashboard serves its families itself."""
+    state = door.clients.get(client)
+    return state is not None and client != DASHBOARD and not state.confidential and bool(state.first_party)
 
 
 def presented(request: Request[Any, Any, Any], in_body: str | None, client: str, door: Door) -> Presented | Problem:

@@ -63,6 +63,14 @@ class ProblemResponse(Response[Any]):
         return super().to_asgi_response(app, request, **rest)
 
 
+class Refused(HTTPException):
+    """A refusal that a guard raises, before the route is reached."""
+
+    def __init__(self, refusal: Problem) -> None:
+        super().__init__(status_code=refusal.status)
+        self.refusal = refusal
+
+
 def problem(status: int, code: str, detail: str, headers: Mapping[str, str] | None = None) -> ProblemResponse:
     """A refusal as the answer of a route. `code` is stable; `detail` must not echo what came in."""
     return ProblemResponse(Problem(status, code, detail, headers or {}))
@@ -76,6 +84,8 @@ def exception_handlers() -> dict[int | type[Exception], Callable[[Request[Any, A
 def _refused(_request: Request[Any, Any, Any], error: HTTPException) -> Response[Any]:
     if error.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise error
+    if isinstance(error, Refused):
+        return ProblemResponse(error.refusal)
     known = _KNOWN.get(error.status_code) or _described(error)
     headers = dict(error.headers or {})
     if error.status_code == HTTPStatus.UNAUTHORIZED:
@@ -91,6 +101,12 @@ def _described(error: HTTPException) -> Problem:
     """Which field is wrong and how, but never with what."""
     flaws = list(_flaws(error.extra)) if isinstance(error, ValidationException) else []
     return invalid(" ".join(flaws[:_MAX_FLAWS]) or "The request is not what this address takes.")
+
+
+def flaw_of(told: str) -> str:
+    """What msgspec says is wrong with a body, in the same words."""
+    message, _, place = told.partition(" - at `$.")
+    return f"{_said_key(place.rstrip('`') or 'data')}: {_said_message(message)}."
 
 
 def _flaws(extra: object) -> Iterable[str]:

@@ -27,7 +27,7 @@ class Health(msgspec.Struct):
     status: str
 
 
-@get("/.well-known/jwks.json")
+@get("/.well-known/jwks.json", media_type="application/jwk-set+json")
 async def jwks(door: Given) -> Response[dict[str, Any]]:
     """Public keys of access tokens (RFC 7517). A new key stands here before it signs."""
     headers = {"Cache-Control": "public, max-age=300", "Access-Control-Allow-Origin": "*"}

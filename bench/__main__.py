@@ -1,6 +1,10 @@
-"""`python -m bench`: measures everything in one run and writes docs/performance.md. A missed target fails nothing."""
+"""`python -m bench`: measures everything on both engines and writes docs/performance.md. A missed target fails nothing.
+
+Except `bench.size`, which takes an hour, and the benches of single pages.
+"""
 
 import asyncio
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -9,13 +13,12 @@ from typing import NamedTuple
 import click
 import uvloop
 
-from bench import machine, offline
+from bench import asking, machine, offline, parts, postgres
 from bench.offline import Alone, Batches, History
-from bench.process import ROOT, cores
+from bench.process import cores as server_and_load
 from bench.refreshes import KINDS, Applications, Rounds, Run, Storm, pin, storm
 from bench.report import Measured, page, targets
-
-PAGE = ROOT / "docs" / "performance.md"
+from tests import clusters
 
 
 class Plan(NamedTuple):
@@ -37,7 +40,7 @@ QUICK = Plan(seconds=0.4, rounds=5, alone=1_500, events=20_000, families=2_000)
 @click.option("--quick", is_flag=True, help="A minute instead of ten, too short to be kept: prints, writes nothing.")
 def main(*, quick: bool) -> None:
     """Measure, print the targets, and write docs/performance.md."""
-    plan = QUICK if quick else FULL
+    plan, cores = QUICK if quick else FULL, os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         found = measured(Path(folder), plan)
     for one in targets(found):
@@ -45,14 +48,22 @@ def main(*, quick: bool) -> None:
     if quick:
         click.echo(page(found))
     else:
-        PAGE.write_text(page(found), "utf-8")
-        click.echo(f"Written: {PAGE.relative_to(ROOT)}")
+        parts.put("sqlite", page(found))
+        click.echo(f"Written: {parts.PAGE.name}")
+    asking.told(asking.QUICK if quick else asking.FULL, keep=not quick)
+    try:
+        clusters.programs()
+    except clusters.Missing as error:
+        click.echo(f"Nothing measured on PostgreSQL: {error}.", err=True)
+    else:
+        os.sched_setaffinity(0, cores)
+        postgres.told(postgres.QUICK if quick else postgres.FULL, keep=not quick)
 
 
 def measured(folder: Path, plan: Plan) -> Measured:
     """All measurements, one after the other."""
     began = time.monotonic()
-    server, load = cores()
+    server, load = server_and_load()
     about = machine.described(folder)
     pin(load)
     with Alone(folder / "alone", server, plan.alone // 2, 1) as ledger:

@@ -5,6 +5,7 @@ file), `age N` (only the first family). Refresh commands are made as the use cas
 """
 
 import asyncio
+import gc
 import os
 import sys
 import time
@@ -22,19 +23,20 @@ from bench.population import ADDRESS, populate
 from bench.process import answer, questions, used
 from core import family, log
 from core.clients import Clients
+from core.context import tags_of
 from core.family import Refresh
 from core.master import MasterKeys, generate
 from core.policy import Policy
 from core.presence import Presence, warm_up
 from core.token import Token
-from core.verdict import Tags, TagsFor, Verdict
+from core.verdict import TagsFor, Verdict
 from events import ids, migrate, sqlite
 from events.clients import read_clients
 from events.decision import Origin, Streams
 from events.ledger import MAX_BATCH, Ledger
 from events.log import STREAM as LOG
 from events.private import Context
-from events.sqlite import SqliteWriter
+from events.sqlite import SqliteStore
 
 WAITING = 2 * MAX_BATCH
 """Commands under way: while one full batch is committed, the next waits whole."""
@@ -49,7 +51,7 @@ class Alone:
         with sqlite.transaction(self.database) as connection:
             migrate.upgrade(connection)
         self.master = MasterKeys.parse(generate(os.urandom(32)))
-        self.writer = SqliteWriter(self.database)
+        self.writer = SqliteStore(self.database).writer()
         self.ledger = Ledger(self.writer)
         self.commits = 0
         self._tokens: list[Token] = []
@@ -64,7 +66,11 @@ class Alone:
         await Clients(self.ledger, lambda: read_clients(reading)).ensure()
         await reading.dispose()
         self._tokens = [one.token for one in await populate(self.ledger, self.master, families, each=each)]
-        event.listen(self.writer._engine, "commit", self._count)  # noqa: SLF001 - counted where it happens
+        gc.collect()
+        gc.freeze()  # as `serve` does before it answers
+        gc.set_threshold(5_000, 50, 50)
+        engine = self.writer._hold._engine  # type: ignore[attr-defined] # noqa: SLF001 - counted where it happens
+        event.listen(engine, "commit", self._count)
 
     def _count(self, _connection: object) -> None:
         self.commits += 1
@@ -99,20 +105,10 @@ class Alone:
 
     def _command(self, presented: Token) -> Refresh:
         jti = urlsafe_b64encode(ids.new_id(time.time_ns() // 1000, os.urandom(ids.RANDOM_BYTES)))[:22].decode()
-        return Refresh(presented, "web", "body", self._tags(), self.master.current, jti, Policy())
+        return Refresh(presented, "web", "body", self._tags(), self.master.current, jti, _POLICY)
 
     def _tags(self) -> TagsFor:
-        known: dict[tuple[int, bytes], Tags] = {}
-
-        def tags(number: int, owner: bytes) -> Tags:
-            found = known.get((number, owner))
-            if found is None:
-                key = self.master.tag_key(number) or b""
-                found = Tags(_PRESENCE.device_tag(key, owner), _PRESENCE.network_tag(key, owner))
-                known[number, owner] = found
-            return found
-
-        return tags
+        return tags_of(_PRESENCE, self.master.tag_key, lambda _ip: "")
 
     def row_bytes(self) -> int:
         """What is stored of the first family's state, in bytes."""
@@ -130,6 +126,7 @@ class Alone:
 
 _CONTEXT = Context(ADDRESS, AGENT)
 _PRESENCE = Presence(ADDRESS, AGENT)
+_POLICY = Policy()
 
 
 async def _serve(folder: Path, families: int, each: int, answers: int) -> None:

@@ -47,15 +47,15 @@ def generation(token: bytes) -> int:
     return int.from_bytes(urlsafe_b64decode(token[48:56])[:4])
 
 
-def head(path: str, length: int) -> bytes:
-    """The head of a POST of so many bytes of JSON."""
+def head(path: str, length: int, kind: str = "application/json") -> bytes:
+    """The head of a POST of so many bytes."""
     lines = (
         f"POST {path} HTTP/1.1",
         "Host: 127.0.0.1",
         f"User-Agent: {AGENT}",
         "Accept: application/json",
         "Accept-Language: en-GB,en;q=0.9",
-        "Content-Type: application/json",
+        f"Content-Type: {kind}",
         f"Content-Length: {length}",
     )
     return "\r\n".join(lines).encode() + b"\r\n\r\n"

@@ -8,12 +8,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from bench.process import answer, used
 from events import sqlite
 from events.rebuild import rebuild
+from events.sqlite import SqliteStore
 from events.verify import Finding, verify
 
 _EVENTS = "SELECT * FROM events WHERE position > ? ORDER BY position LIMIT 2000"
@@ -47,8 +47,7 @@ def verified(database: Path) -> int:
 def rebuilt(database: Path) -> int:
     """Rebuild all projections. Raises RuntimeError for a difference."""
     done = [0]
-    with sqlite.sync_read_engine(database).connect() as connection:
-        differences = rebuild(connection, partial(sqlite.transaction, database), done.append)
+    differences = rebuild(SqliteStore(database), done.append)
     if differences:
         raise RuntimeError(str(differences[0]))
     return done[-1]

@@ -41,12 +41,12 @@ def page(found: Measured) -> str:
     """The whole page, in Markdown."""
     parts = (
         HEAD.format(date=datetime.now(UTC).date(), minutes=f"{found.minutes:.0f}"),
-        _table(TARGET_COLUMNS, map(_line, targets(found))),
+        table(TARGET_COLUMNS, map(as_line, targets(found))),
         "## Refresh\n",
-        _table(HTTP_COLUMNS, _refreshes(found.rounds)),
+        table(HTTP_COLUMNS, _refreshes(found.rounds)),
         BESIDE.format(**_beside(found)),
         "## The machine\n",
-        _table(("", ""), found.machine),
+        table(("", ""), found.machine),
         FOOT,
     )
     return "\n".join(parts)
@@ -105,7 +105,7 @@ def _reading(history: History, what: str) -> Spread:
     return ratios(history.pairs[what], history.pairs["loop"])
 
 
-def _line(one: Target) -> tuple[str, ...]:
+def as_line(one: Target) -> tuple[str, ...]:
     return one.what, one.wanted, one.reached, "met" if one.met else "**not met**"
 
 
@@ -159,7 +159,7 @@ def _latency(name: str, loads: Sequence[Load]) -> dict[str, str]:
     }
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     written = [head, ["---"] * len(head), *lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in written) + "\n"
 

@@ -3,6 +3,7 @@
 import secrets
 import time
 from base64 import urlsafe_b64encode
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,14 +16,16 @@ from api.answers import TokenAnswer
 from api.auth import RefreshRequest
 from core import access, family, token
 from core.access import AccessClaims
+from core.dpop import Proof
 from core.families import Denied, Families, Issued, Tools, Visit
 from core.keys import Keys
 from core.master import MasterKeys
+from core.scope import ALL, Asked
 from core.token import Token
 from core.verdict import Answer, Verdict
 from events import catalogue, fact, ids, merkle, private, schema
 from events import client as clients
-from events.commit import derived
+from events.commit import DERIVED, derived
 from events.decision import Change, Decision, Moment, States
 from events.family import PREFIX as FAMILY
 from events.family import Family
@@ -30,7 +33,7 @@ from events.log import STREAM as LOG
 from events.subject import PREFIX as SUBJECT
 from events.subject import Subject
 
-_WIDTH = len(schema.families.columns)
+WIDTH = len(schema.families.columns)
 
 
 class Floor(Families):
@@ -40,13 +43,21 @@ class Floor(Families):
         super().__init__(tools)
         self._example = example
 
-    async def refresh(self, presented: Token, client: str, carriage: str, visit: Visit) -> Issued | Denied:  # noqa: ARG002
+    async def refresh(
+        self,
+        presented: Token,
+        client: str,  # noqa: ARG002
+        carriage: str,  # noqa: ARG002
+        visit: Visit,  # noqa: ARG002
+        asked: Asked = ALL,  # noqa: ARG002
+        proof: Proof | None = None,  # noqa: ARG002
+    ) -> Issued | Denied:
         now = int(time.time())
         state = msgspec.structs.replace(
             self._example, id=presented.family, key=presented.key, generation=presented.generation + 1
         )
         jti = urlsafe_b64encode(secrets.token_bytes(16))[:22].decode()
-        return self._issued(
+        return self.issued(
             Answer(Verdict.ROTATED, state, "", jti, now, now + 900), presented.nonce, self._tools.keys.signing
         )
 
@@ -59,17 +70,25 @@ class Baseline(Families):
     wait for each other inside SQLite, by sleeping.
     """
 
-    def __init__(self, tools: Tools, path: str, states: States, connections: int | None) -> None:
+    def __init__(self, tools: Tools, path: Path, states: States, connections: int | None) -> None:
         super().__init__(tools)
         self._engine = _engine(path, {"pool_size": connections, "max_overflow": 0} if connections else {})
         self._known = {one: states.by_stream[one] for one in (LOG, clients.stream_of("web"))}
 
-    async def refresh(self, presented: Token, client: str, carriage: str, visit: Visit) -> Issued | Denied:
-        command = self._refresh(presented, client, carriage, visit)
+    async def refresh(
+        self,
+        presented: Token,
+        client: str,
+        carriage: str,
+        visit: Visit,
+        asked: Asked = ALL,
+        proof: Proof | None = None,
+    ) -> Issued | Denied:
+        command = self._refresh(presented, client, carriage, visit, asked, proof)
         async with self._engine.connect() as connection:
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
-            row = (await connection.execute(_FIND, {"id": presented.family})).one()
-            before, owner = Family(*row[:_WIDTH]), Subject(*row[_WIDTH:])
+            row = (await connection.execute(FIND, {"id": presented.family})).one()
+            before, owner = Family(*row[:WIDTH]), Subject(*row[WIDTH:])
             states = States()
             states.by_stream.update({**self._known, before.id: before, owner.id: owner})
             now = time.time_ns() // 1000
@@ -77,15 +96,15 @@ class Baseline(Families):
             assert isinstance(decided, Decision)
             state = before
             for change in decided.changes:
-                state, row_of_event, row_beside = _rows(state, change, visit, now)
+                state, row_of_event, row_beside = rows_of(state, change, visit, now)
                 await connection.execute(_INSERT, row_of_event)
                 await connection.execute(_INSERT_PRIVATE, row_beside)
-            await connection.execute(_UPDATE, {"this": state.id, **msgspec.structs.asdict(state)})
+            await connection.execute(UPDATE, {"this": state.id, **msgspec.structs.asdict(state)})
             await connection.commit()
-        return self._issued(decided.verdict, presented.nonce, self._tools.keys.signing)
+        return self.issued(decided.verdict, presented.nonce, self._tools.keys.signing)
 
 
-_FIND = (
+FIND = (
     select(schema.families, schema.subjects)
     .join(schema.subjects, schema.families.c.subject == schema.subjects.c.id)
     .where(schema.families.c.id == bindparam("id"))
@@ -93,10 +112,10 @@ _FIND = (
 _LAST = select(func.max(schema.events.c.position)).scalar_subquery()
 _INSERT = insert(schema.events).values(position=_LAST + 1)
 _INSERT_PRIVATE = insert(schema.event_private).values(position=_LAST)
-_UPDATE = update(schema.families).where(schema.families.c.id == bindparam("this"))
+UPDATE = update(schema.families).where(schema.families.c.id == bindparam("this"))
 
 
-def _engine(path: str, pool: dict[str, int]) -> AsyncEngine:
+def _engine(path: Path, pool: dict[str, int]) -> AsyncEngine:
     waiting = {"isolation_level": None, "timeout": 60}
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}", connect_args=waiting, pool_timeout=60, **pool)
 
@@ -110,7 +129,7 @@ def _engine(path: str, pool: dict[str, int]) -> AsyncEngine:
     return engine
 
 
-def _rows(before: Family, change: Change, visit: Visit, at: int) -> tuple[Family, dict[str, Any], dict[str, Any]]:
+def rows_of(before: Family, change: Change, visit: Visit, at: int) -> tuple[Family, dict[str, Any], dict[str, Any]]:
     """State, event and private row after one change, made as the ledger makes them."""
     assert visit.origin.context is not None
     data, salt = private.encode(visit.origin.context), secrets.token_bytes(private.SALT_BYTES)
@@ -119,7 +138,13 @@ def _rows(before: Family, change: Change, visit: Visit, at: int) -> tuple[Family
     assert isinstance(after, Family)
     body = fact.encode(stated)
     leaf = merkle.leaf_hash(at, before.id, after.version, stated.CODE, body)
-    found = {"stream": before.id, "version": after.version, "type": stated.CODE, "at": at, **derived(stated)}
+    found = {
+        "stream": before.id,
+        "version": after.version,
+        "type": stated.CODE,
+        "at": at,
+        **dict(zip(DERIVED, derived(stated), strict=True)),
+    }
     ip = private.packed_ip(visit.presence.ip)
     beside = {"kind": private.CONTEXT, "salt": salt, "data": data, "ip": ip}
     return after, {**found, "body": body, "leaf": leaf}, beside

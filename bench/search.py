@@ -26,7 +26,7 @@ from events.history import HistoryReader
 from events.ledger import Ledger
 from events.private import Account, Context
 from events.search import EventSearch
-from events.sqlite import SqliteWriter
+from events.sqlite import SqliteStore
 
 BEGAN = 1_790_000_000
 WEEKS = 6
@@ -112,7 +112,7 @@ class World:
 async def fill(database: Path, events: int) -> World:
     """Write the log, 250 commands at a time."""
     world = World(events)
-    ledger = Ledger(SqliteWriter(database, Clock(wall=lambda: world.now)))
+    ledger = Ledger(SqliteStore(database).writer(Clock(wall=lambda: world.now)))
     await asyncio.gather(*(_begun(ledger, change) for change in _beginning(world)))
     for _ in range(events // 250):
         happened = [world.next() for _ in range(250)]

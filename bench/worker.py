@@ -1,7 +1,8 @@
-"""One process under load, pinned to its core: serves one of the four applications and says what it used.
+"""One process under load, pinned to its core: serves one of the applications and says what it used.
 
-`python -m bench.worker KIND FOLDER CORE`. Speaks lines of JSON: questions on stdin, answers on the descriptor that
-it was given. Ends when stdin does.
+`python -m bench.worker KIND FOLDER CORE [URL [KEY]]`. Speaks lines of JSON: questions on stdin, answers on the
+descriptor that it was given. Ends when stdin does. URL is the ledger's database, otherwise a file in FOLDER; with the
+master key of a ledger that another worker has made, this one serves beside it.
 """
 
 import asyncio
@@ -12,21 +13,27 @@ from pathlib import Path
 from typing import Any
 
 import uvloop
+from sqlalchemy import Connection
 
 import app
 from bench import routes
-from bench.population import PASSWORD, populate, texts
+from bench.head_lock import HeadLock
+from bench.population import PASSWORD, Person, populate, texts
+from bench.postgres_baseline import PostgresBaseline
 from bench.process import answer, questions, used
 from core import journal, serving
 from core.master import generate
 from edge import Edge
 from events import client as clients
-from events import migrate, projections, sqlite
+from events import migrate, projections
 from events.client import Client
 from events.decision import States
 from events.family import Family
 from events.log import STREAM as LOG
 from events.log import Log
+from events.postgres import PostgresStore
+from events.remembered import Remembered
+from events.stores import store_at
 from settings import Settings
 
 FAMILIES = 256
@@ -34,16 +41,17 @@ BASELINES = {"baseline": None, "queue": 1}
 """Connections of the baseline's pool; None is what SQLAlchemy takes by itself."""
 
 
-def settings_of(folder: Path, port: int) -> Settings:
+def settings_of(folder: Path, port: int, url: str = "", key: str = "") -> Settings:
     """Settings of a service in this folder, at this port, that limits nothing."""
     return Settings.model_validate(
         {
             "data_dir": folder / "data",
             "checkpoint_dir": folder / "checkpoints",
             "admin_password": PASSWORD,
-            "master_key": generate(os.urandom(32)),
+            "master_key": key or generate(os.urandom(32)),
             "rate_limits": False,
             "port": port,
+            **({"database_url": url} if url else {}),
         }
     )
 
@@ -56,13 +64,10 @@ def free_port() -> int:
         return port
 
 
-async def start(folder: Path, port: int) -> app.Service:
-    """A started service on a new ledger."""
-    settings = settings_of(folder, port)
+async def start(settings: Settings) -> app.Service:
+    """A started service, on a new ledger unless there is one."""
     settings.data_dir.mkdir(parents=True)
-    database = settings.data_dir / "ledger.db"
-    with sqlite.transaction(database) as connection:
-        migrate.upgrade(connection)
+    migrate.bring_up(store_at(settings.database_url))
     service = app.prepare(settings)
     await service.start()
     return service
@@ -76,53 +81,69 @@ def application(kind: str, service: app.Service, example: Family) -> Any:
     if kind == "floor":
         service.families = routes.Floor(tools, example)
     if kind in BASELINES:
-        service.families = routes.Baseline(tools, str(service.database), _states(service), BASELINES[kind])
+        states = service.store.read(_states)
+        if isinstance(service.store, PostgresStore):
+            service.families = PostgresBaseline(tools, service.settings.database_url, states)
+        else:
+            service.families = routes.Baseline(tools, service.settings.database_file, states, BASELINES[kind])
     return app.create_app(service)
 
 
-def _states(service: app.Service) -> States:
+def _states(connection: Connection) -> States:
     states = States()
-    with sqlite.sync_read_engine(service.database).connect() as connection:
-        states.by_stream[LOG] = projections.load(connection, Log, [LOG])[0]
-        web = clients.stream_of("web")
-        states.by_stream[web] = projections.load(connection, Client, [web])[0]
+    states.by_stream[LOG] = projections.load(connection, Log, [LOG])[0]
+    web = clients.stream_of("web")
+    states.by_stream[web] = projections.load(connection, Client, [web])[0]
     return states
 
 
 def _example(service: app.Service, stream: bytes) -> Family:
-    with sqlite.sync_read_engine(service.database).connect() as connection:
-        return projections.load(connection, Family, [stream])[0]
+    return service.store.read(lambda connection: projections.load(connection, Family, [stream])[0])
 
 
-def _said(service: app.Service) -> dict[str, float]:
-    return {"batches": service.ledger.batches, "commands": service.ledger.commands, **used()}
+def _said(service: app.Service, locked: HeadLock) -> dict[str, float]:
+    return {"batches": service.ledger.batches, "commands": service.ledger.commands, "locked": locked.seconds, **used()}
 
 
-async def serve(kind: str, folder: Path, answers: int) -> None:
+async def _people(service: app.Service, joins: bool) -> list[Person]:
+    """Who refreshes here; whoever joins a ledger finds them there already."""
+    if joins:
+        return []
+    return await populate(service.ledger, service.master, FAMILIES, await service.hasher.hash(PASSWORD))
+
+
+async def serve(kind: str, settings: Settings, joins: bool, answers: int) -> None:
     """Start, say where and with what tokens, serve until stdin ends."""
-    port = free_port()
-    service = await start(folder, port)
-    hashed = await service.hasher.hash(PASSWORD)
-    people = await populate(service.ledger, service.master, FAMILIES, hashed)
-    target: Edge | Any = application(kind, service, _example(service, people[0].token.family))
+    service = await start(settings)
+    locked = HeadLock(service.writer)
+    if kind == "forgetful":
+        service.writer._remembered = Remembered(most=0)  # noqa: SLF001 - as if more families were in use than it holds
+    people = await _people(service, joins)
+    target: Edge | Any = app.create_app(service)
+    if not joins:
+        target = application(kind, service, _example(service, people[0].token.family))
+    if isinstance(service.families, PostgresBaseline):
+        await service.families.prepare()
     stop, opened = asyncio.Event(), asyncio.Event()
-    serving_it = asyncio.create_task(serving.serve(target, "127.0.0.1", port, stop, opened.set))
+    serving_it = asyncio.create_task(serving.serve(target, "127.0.0.1", settings.port, stop, opened.set))
     await opened.wait()
     names = [one.name for one in people]
-    answer(answers, {"port": port, "tokens": texts(service.master, people), "names": names})
+    told = {"port": settings.port, "tokens": texts(service.master, people), "names": names}
+    answer(answers, {**told, "key": settings.master_key_text})
     asked = await questions()
     while await asked.readline():
-        answer(answers, _said(service))
+        answer(answers, _said(service, locked))
     stop.set()
     await serving_it
     await service.stop()
 
 
 def main() -> None:
-    kind, folder, core, answers = sys.argv[1:]
+    kind, folder, core, *database, answers = sys.argv[1:]
     os.sched_setaffinity(0, {int(core)})  # before there is any other thread: they inherit it
     journal.configure_logging("info", as_json=True)
-    uvloop.run(serve(kind, Path(folder), int(answers)))
+    settings = settings_of(Path(folder), free_port(), *database)
+    uvloop.run(serve(kind, settings, len(database) > 1, int(answers)))
 
 
 if __name__ == "__main__":

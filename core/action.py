@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from core.ending import revocation
 from events import action, family, ids, subject
-from events.decision import Change, Decide, Decision, Moment, Need, States, Streams
+from events.decision import Change, Decide, Decision, Moment, States, Streams, knowing
 from events.fact import Fact
 from events.family import Family
 from events.private import Account
@@ -27,6 +27,8 @@ class Outcome(StrEnum):
     """It was so already."""
     CONFLICT = "conflict"
     """It would hit another subject than was shown."""
+    ERASED = "erased"
+    """The subject was erased meanwhile: nothing of it lives, and nothing is typed about it any more."""
 
 
 class Confirmed(NamedTuple):
@@ -53,16 +55,14 @@ class Kill(NamedTuple):
 
 def kill(command: Kill) -> Decide:
     """Start, end the families and finish, in one commit. Never held off by a rotation."""
+    wanted = Streams(
+        families=frozenset(command.shown),
+        subjects=frozenset((command.subject,)),
+        actions=frozenset((command.confirmed.action,)),
+        living_of=frozenset((command.subject,) if command.everything else ()),
+    )
 
-    def decide(states: States, _moment: Moment) -> Decision | Need:
-        wanted = Streams(
-            families=frozenset(command.shown),
-            actions=frozenset((command.confirmed.action,)),
-            living_of=frozenset((command.subject,) if command.everything else ()),
-        )
-        lacking = states.lacking(wanted)
-        if lacking is not None:
-            return Need(lacking)
+    def decide(states: States, _moment: Moment) -> Decision:
         if states.action(command.confirmed.action) is not None:
             return Decision(Outcome.REPEATED)
         shown = [found for stream in command.shown if (found := states.family(stream))]
@@ -70,10 +70,18 @@ def kill(command: Kill) -> Decide:
             return Decision(Outcome.UNKNOWN)
         if any(one.subject != command.subject for one in shown):
             return Decision(Outcome.CONFLICT)
+        if is_erased(states, command.subject):
+            return Decision(Outcome.ERASED)
         living = list(states.living_of(command.subject)) if command.everything else [one for one in shown if one.living]
         return Decision(Outcome.DONE, _killed(command, living))
 
-    return decide
+    return knowing(wanted, decide)
+
+
+def is_erased(states: States, stream: bytes) -> bool:
+    """Whether there was somebody of this id."""
+    owner = states.subject(stream)
+    return owner is not None and owner.erased
 
 
 def _killed(command: Kill, living: Sequence[Family]) -> tuple[Change, ...]:
@@ -102,26 +110,25 @@ def _killed(command: Kill, living: Sequence[Family]) -> tuple[Change, ...]:
 
 def set_enabled(confirmed: Confirmed, owner: bytes, *, enabled: bool) -> Decide:
     """Allow or stop somebody's sign-in as an action: stopping ends all families of it in the same commit."""
+    wanted = Streams(
+        subjects=frozenset((owner,)),
+        actions=frozenset((confirmed.action,)),
+        living_of=frozenset(() if enabled else (owner,)),
+    )
 
-    def decide(states: States, _moment: Moment) -> Decision | Need:
-        wanted = Streams(
-            subjects=frozenset((owner,)),
-            actions=frozenset((confirmed.action,)),
-            living_of=frozenset(() if enabled else (owner,)),
-        )
-        lacking = states.lacking(wanted)
-        if lacking is not None:
-            return Need(lacking)
+    def decide(states: States, _moment: Moment) -> Decision:
         if states.action(confirmed.action) is not None:
             return Decision(Outcome.REPEATED)
         state = states.subject(owner)
         if state is None:
             return Decision(Outcome.UNKNOWN)
+        if state.erased:
+            return Decision(Outcome.ERASED)
         if state.enabled == enabled:
             return Decision(Outcome.UNCHANGED)
         return Decision(Outcome.DONE, _switched(confirmed, owner, None if enabled else states.living_of(owner)))
 
-    return decide
+    return knowing(wanted, decide)
 
 
 def _switched(confirmed: Confirmed, owner: bytes, living: Sequence[Family] | None) -> tuple[Change, ...]:
@@ -180,10 +187,7 @@ def digest(families: Sequence[bytes]) -> str:
 def plan(selection: Selection) -> Decide:
     """Write the selection down. Raises ValueError for more than `MAX_SELECTION` families."""
 
-    def decide(states: States, _moment: Moment) -> Decision | Need:
-        lacking = states.lacking(Streams(actions=frozenset((selection.action,))))
-        if lacking is not None:
-            return Need(lacking)
+    def decide(states: States, _moment: Moment) -> Decision:
         if len(selection.families) > MAX_SELECTION:
             msg = f"one action takes at most {MAX_SELECTION} families"
             raise ValueError(msg)
@@ -202,16 +206,13 @@ def plan(selection: Selection) -> Decide:
         opening = Change(selection.action, planned, Account(note=selection.query))
         return Decision(Outcome.DONE, (opening, *(Change(selection.action, one) for one in targeted)))
 
-    return decide
+    return knowing(Streams(actions=frozenset((selection.action,))), decide)
 
 
 def start(confirmed: Confirmed, *, include_new: bool) -> Decide:
     """Confirm a frozen selection; from here on it is carried out, also after a crash."""
 
-    def decide(states: States, _moment: Moment) -> Decision | Need:
-        lacking = states.lacking(Streams(actions=frozenset((confirmed.action,))))
-        if lacking is not None:
-            return Need(lacking)
+    def decide(states: States, _moment: Moment) -> Decision:
         state = states.action(confirmed.action)
         if state is None:
             return Decision(Outcome.UNKNOWN)
@@ -231,20 +232,17 @@ def start(confirmed: Confirmed, *, include_new: bool) -> Decide:
             (Change(confirmed.action, fact, Account(note=confirmed.note) if confirmed.note else None),),
         )
 
-    return decide
+    return knowing(Streams(actions=frozenset((confirmed.action,))), decide)
 
 
 def finish(stream: bytes, ended: int, spared: int, added: int) -> Decide:
     """Everything of it was done; counted from the log, so that a second run states the same."""
 
-    def decide(states: States, _moment: Moment) -> Decision | Need:
-        lacking = states.lacking(Streams(actions=frozenset((stream,))))
-        if lacking is not None:
-            return Need(lacking)
+    def decide(states: States, _moment: Moment) -> Decision:
         state = states.action(stream)
         if state is None or state.status != action.STARTED:
             return Decision(Outcome.UNKNOWN if state is None else Outcome.REPEATED)
         fact = action.ActionFinished(actor=state.actor, ended=ended, spared=spared, added=added)
         return Decision(Outcome.DONE, (Change(stream, fact),))
 
-    return decide
+    return knowing(Streams(actions=frozenset((stream,))), decide)

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from core import action, ending, family
+from core import action, ending, erasure, family, master_revocation
 from core.action import Confirmed, Kill, Outcome, Selection
+from core.dpop import Proof
+from core.erasures import Erasures
 from core.family import Refresh
 from core.policy import Policy
 from core.token import Token
@@ -18,8 +20,8 @@ from events import ids
 from events.action import Action
 from events.actions import ActionReader, Denied
 from events.client import stream_of as client_stream
-from events.decision import Moment, Origin, Streams
-from events.families import FamilyReader, Held
+from events.decision import Moment, Origin, States, Streams, Use
+from events.families import FamilyReader
 from events.family import Family
 from events.ledger import Ledger
 
@@ -72,6 +74,8 @@ class Actions:
     families: FamilyReader
     defaults: Policy
     started_since: StartedSince
+    erasures: Erasures | None = None
+    """None where nobody is erased."""
     _running: set[bytes] = field(default_factory=set)
     """What this process is carrying out just now."""
     _behind: dict[bytes, asyncio.Task[None]] = field(default_factory=dict)
@@ -128,6 +132,14 @@ class Actions:
         self._behind[stream] = task
         task.add_done_callback(lambda done: self._done(stream, done))
 
+    async def carried_out(self, stream: bytes, within: float) -> bool:
+        """Whether it is finished within so many seconds; otherwise it goes on behind the answer."""
+        self.carry_out_behind(stream)
+        if (task := self._behind.get(stream)) is not None:
+            await asyncio.wait({task}, timeout=within)
+        state = await self.reader.get(stream)
+        return state is not None and state.status == past.FINISHED
+
     async def close(self) -> None:
         """Stop what is being carried out; it goes on with the next start."""
         waiting = list(self._behind.values())
@@ -144,6 +156,13 @@ class Actions:
         state = await self.reader.get(stream)
         if state is None or state.status != past.STARTED:
             return
+        if state.kind == erasure.KIND:
+            if self.erasures is not None:
+                await self.erasures.carry_out(state)
+            return
+        if state.kind == master_revocation.KIND:
+            await self._end_under(int(state.target), state)
+            return
         targets = await self.reader.targets(stream)
         await self._end(targets, state)
         added = await self._new_ones(state) if state.include_new else ()
@@ -152,6 +171,17 @@ class Actions:
         planned = frozenset(targets)
         decide = action.finish(stream, len(done), len(planned - done), len(done - planned))
         await self.ledger.submit(Streams(actions=frozenset((stream,))), decide)
+
+    async def _end_under(self, number: int, state: Action) -> None:
+        """End what stands under a master key that was revoked. None can begin there, so what is found grows less."""
+        cursor = b""
+        while found := await self.families.under(number, cursor, SLICE):
+            await self._end(found, state)
+            cursor = found[-1]
+        done = await self.reader.effects(state.id, 0, 0)
+        spared, added = max(0, state.planned - done.ended), max(0, done.ended - state.planned)
+        decide = action.finish(state.id, done.ended, spared, added)
+        await self.ledger.submit(Streams(actions=frozenset((state.id,))), decide)
 
     async def resume(self) -> int:
         """The job: carry out what a crash stopped; answers how many actions that were."""
@@ -170,15 +200,16 @@ class Actions:
         if state is None:
             return None
         done = await self.reader.effects(stream, int(time.time()), limit)
-        held = await asyncio.gather(*(self.families.get(one) for one in done.families))
-        effects = tuple(await asyncio.gather(*(self._effect(one) for one in held if one is not None)))
+        states = await self.families.all_seen(done.families)
+        ended = (states.family(one) for one in done.families)
+        effects = tuple(self._effect(states, one) for one in ended if one is not None)
         denied = await self.reader.denied_since(stream, done.first or 0)
         return Receipt(state, done.ended, done.first, done.last, effects, done.alive, done.alive_until, denied)
 
-    async def _effect(self, held: Held) -> Effect:
-        verdict = await self_test(self.families, held.family, self.defaults)
+    def _effect(self, states: States, state: Family) -> Effect:
+        verdict = self_test(states, state, self.defaults)
         living = verdict in {Verdict.ROTATED, Verdict.RETRIED}
-        return Effect(held.family, not living, verdict, held.family.access_until)
+        return Effect(state, not living, verdict, state.access_until)
 
     async def _end(self, targets: Sequence[bytes], state: Action) -> None:
         part_of = ids.to_text(past.PREFIX, state.id)
@@ -195,21 +226,20 @@ class Actions:
         return await self.started_since(state.query, state.begun_at, action.MAX_SELECTION)
 
 
-async def self_test(reader: FamilyReader, state: Family, defaults: Policy) -> Verdict:
+def self_test(states: States, found: Family, defaults: Policy) -> Verdict:
     """What refresh would answer now to the newest token of the family: the real rule, on state that is read for it.
 
-    The tags are those of the family's own device and network, so nothing but its state can refuse it.
+    Tags and key are those of the family's own context, so nothing but its state can refuse it.
     """
-    states = await reader.seen(state.id, client_stream(state.client))
-    found = states.family(state.id) or state
     command = Refresh(
         token=Token(found.key, found.id, b"", found.generation),
         client=found.client,
         carriage=found.carriage,
-        tags=lambda _number, _owner: Tags(found.device_tag, found.network_tag),
+        tags=lambda _number, _owner: Tags(found.device_tag, found.network_tag, found.country_tag),
         key=found.key,
         jti="",
         defaults=defaults,
+        proof=Proof(found.jkt, Use(b"", 0)),
     )
     now = int(time.time() * 1_000_000)
     app, owner = states.client(client_stream(found.client)), states.subject(found.subject)
@@ -226,4 +256,6 @@ def kind_of(state: Action) -> str:
         "disable_subject": "Disable a user",
         "enable_subject": "Enable a user",
         "revoke_key": "Revoke a signing key",
+        "erase_subject": "Erase a user",
+        master_revocation.KIND: "Revoke a master key",
     }.get(state.kind, state.kind)

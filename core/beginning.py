@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from core import policy
+from core import factor, policy, scope
 from core.ending import revocation
+from core.factor import Proof
 from core.policy import SECOND, Policy
 from core.verdict import HOLDER, POLICY, STAFF_ROLES, Answer, TagsFor, Verdict, access_expiry
 from events import client, family, ids, subject
 from events.client import Client
-from events.decision import Change, Decide, Decision, Moment, Need, States, Streams
+from events.decision import Change, Decide, Decision, Moment, States, Streams, knowing
 from events.fact import Fact
 from events.family import Family
 from events.private import Account
@@ -31,39 +32,54 @@ class Begin(NamedTuple):
     password_version: int
     """Of the hash that was verified; it must still be current."""
     amr: str = "pwd"
-    scope: str = ""
+    scope: str | None = None
+    """Of the family; None is all that its client has for people."""
+    audience: str = ""
+    """Of the settings."""
     device: str = ""
     replaces: bytes | None = None
     """A family that ends with this beginning."""
     replaced_nonce: str = ""
     """What the token that names it says of its nonce; empty where no token names it."""
+    actor: str = HOLDER
+    auth_time: int = 0
+    """When the person proved who they are, seconds; 0 is now."""
+    acr: str = ""
+    proof: Proof | None = None
+    """The second factor that came with it."""
+    jkt: str = ""
+    """Thumbprint of the key that it is bound to; `tags` know it, too."""
 
 
 def begin(command: Begin) -> Decide:
     """Begin a family, ending those that it replaces or that are too many."""
 
-    def decide(states: States, moment: Moment) -> Decision | Need:
-        wanted = needs(command)
-        lacking = states.lacking(wanted)
-        if lacking is not None:
-            return Need(lacking)
+    def decide(states: States, moment: Moment) -> Decision:
         owner = states.subject(command.subject)
         app = states.client(client.stream_of(command.client))
         if owner is None or app is None or not may_begin(command, owner, app):
             return Decision(Answer(Verdict.INVALID))
+        if lacks_key(command, app):
+            return Decision(Answer(Verdict.PROOF))
         network = command.tags(command.key, owner.id).network
-        if is_blocked(owner, network, moment.now):
+        alone = command.proof is not None and command.proof.alone
+        if not alone and is_blocked(owner, network, moment.now):
             return Decision(Answer(Verdict.BLOCKED))
+        proven = factor.judge(owner, command.client, command.proof, network, moment.now)
+        if proven.refusal is not None:
+            return Decision(Answer(proven.refusal), proven.changes)
         replaced = _replaced(states, command)
         limit = policy.of(app, command.defaults).family_limit
         staying = [one for one in states.living_of(owner.id) if replaced is None or one.id != replaced.id]
         gone = [revocation(one, POLICY, "limit") for one in surplus(staying, command, limit)]
         if replaced is not None:
             gone.append(revocation(replaced, HOLDER, "replaced"))
-        changes = [*(Change(owner.id, fact) for fact in _sign_in(owner, command, network)), *gone]
-        return _begun(command, owner, app, replaced, changes, moment, ended=len(gone))
+        welcome = (Change(owner.id, fact) for fact in _sign_in(owner, command, network))
+        changes = [*proven.changes, *welcome, *gone]
+        said = command._replace(amr=proven.amr or command.amr, acr=proven.acr or command.acr)
+        return begun(said, owner, app, replaced, changes, moment, ended=len(gone))
 
-    return decide
+    return knowing(needs(command), decide)
 
 
 def needs(command: Begin) -> Streams:
@@ -79,6 +95,11 @@ def needs(command: Begin) -> Streams:
 def may_begin(command: Begin, owner: Subject, app: Client) -> bool:
     """The subject and the client work together, and the verified password is still the current one."""
     return admits(owner, command.client) and app.enabled and owner.password_version == command.password_version
+
+
+def lacks_key(command: Begin, app: Client) -> bool:
+    """Whether the client's families must be bound to a key, and this one would not be."""
+    return app.dpop == client.REQUIRED and not command.jkt
 
 
 def admits(owner: Subject, client: str) -> bool:
@@ -108,7 +129,7 @@ def _replaced(states: States, command: Begin) -> Family | None:
     return state if command.replaced_nonce in {"", state.nonce} else None
 
 
-def _begun(
+def begun(
     command: Begin,
     owner: Subject,
     app: Client,
@@ -117,10 +138,16 @@ def _begun(
     moment: Moment,
     ended: int = 0,
 ) -> Decision:
+    """The family begins after these changes. Who may, and what ends with it, is decided already."""
     applied = policy.of(app, command.defaults)
+    if command.scope is None:
+        command = command._replace(scope=scope.for_people(app))
     issued, account = _issuance(command, owner, applied, replaced, moment)
     after = family.begin(command.family, moment.now, issued, account or Account())
+    grant = scope.of_family(scope.ALL, after.scope, app, command.audience)
+    assert isinstance(grant, scope.Grant)  # noqa: S101 - whoever asks for nothing gets what there is
     answer = Answer(Verdict.BEGUN, after, "", command.jti, moment.wall // SECOND, issued.exp, owner.roles, ended=ended)
+    answer = answer._replace(audience=grant.audience, scope=grant.scope, jkt=after.jkt)
     return Decision(answer, (*changes, Change(command.family, issued, account)))
 
 
@@ -130,7 +157,7 @@ def begin_alone(command: Begin, owner: Subject, app: Client, living: tuple[Famil
         revocation(one, HOLDER, "replaced" if one.id == command.replaces else "password_changed") for one in living
     ]
     replaced = next((one for one in living if one.id == command.replaces), None)
-    return _begun(command, owner, app, replaced, changes, moment, ended=len(living))
+    return begun(command, owner, app, replaced, changes, moment, ended=len(living))
 
 
 def _issuance(
@@ -139,7 +166,7 @@ def _issuance(
     ends_at = moment.now + applied.absolute_ttl * SECOND
     tags = command.tags(command.key, command.family)
     issued = family.TokenIssued(
-        actor=HOLDER,
+        actor=command.actor,
         subject=ids.to_text(subject.PREFIX, owner.id),
         client=command.client,
         key=command.key,
@@ -149,11 +176,14 @@ def _issuance(
         exp=access_expiry(moment, applied, ends_at),
         idle_until=min(moment.now + applied.idle_ttl * SECOND, ends_at),
         ends_at=ends_at,
-        auth_time=moment.wall // SECOND,
+        auth_time=command.auth_time or moment.wall // SECOND,
         amr=command.amr,
-        scope=command.scope,
+        acr=command.acr,
+        jkt=command.jkt,
+        scope=command.scope or "",
         device_tag=tags.device,
         network_tag=tags.network,
+        country_tag=tags.country,
         replaces=ids.to_text(family.PREFIX, replaced.id) if replaced else "",
     )
     return issued, Account(device=command.device) if command.device else None

@@ -14,7 +14,8 @@ FORM: Final = "application/x-www-form-urlencoded"
 
 MAX_DEPTH: Final = 8
 """Objects and arrays inside each other. No route needs more than three."""
-MAX_FIELDS: Final = 64
+MAX_FIELDS: Final = 256
+"""The preview of a kill has a box for each of up to 200 families of one user."""
 
 
 @dataclass(frozen=True, slots=True)

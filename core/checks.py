@@ -6,28 +6,41 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from sqlalchemy import Connection
+
 from core.start import StartError
-from events import migrate, sqlite
+from events import migrate, moving, postgres, sqlite
+from events.sqlite import SqliteStore
+from events.store import Store
 
 
-def ledger_file(database: Path) -> None:
+def ledger(store: Store) -> None:
     """Whether there is a ledger of today's schema. Raises StartError; SQLAlchemyError where it is no database."""
-    if not database.is_file():
-        raise StartError(_no_ledger(database))
-    engine = sqlite.sync_read_engine(database)
-    with engine.connect() as connection:
-        found = migrate.current(connection)
+    if isinstance(store, SqliteStore) and not store.database.is_file():
+        raise StartError(_no_ledger(store.place))
+    unfit, found, is_on_its_way = store.read(_looked_at)
+    if unfit:
+        raise StartError(unfit)
     if found is None:
-        raise StartError(f"{database} has no schema yet: run session-ledger migrate first.")
+        raise StartError(f"{store.place} has no schema yet: run session-ledger migrate first.")
     if found not in migrate.versions():
         raise StartError(
             f"The ledger's schema {found} is newer than this version of session-ledger: "
             "install the version that wrote it, or a later one."
         )
+    if is_on_its_way:
+        raise StartError(f"A ledger is on its way to {store.place}: run session-ledger migrate-data to its end first.")
     if found != migrate.newest():
         raise StartError(
             f"The ledger's schema is {found} and this version needs {migrate.newest()}: run session-ledger migrate."
         )
+
+
+def _looked_at(connection: Connection) -> tuple[str, str | None, bool]:
+    """Why the server is unfit, the version of the schema, and whether the ledger is on its way to this place."""
+    unfit = postgres.unfit(connection) if connection.dialect.name == "postgresql" else ""
+    found = None if unfit else migrate.current(connection)
+    return unfit, found, found == migrate.newest() and moving.is_on_its_way(connection)
 
 
 def writable(folder: Path, setting: str) -> None:
@@ -44,24 +57,31 @@ def writable(folder: Path, setting: str) -> None:
 
 
 @contextmanager
-def sole_service(database: Path) -> Iterator[None]:
-    """Hold the lock of the one service on this ledger, until the process ends at the latest. Raises StartError."""
-    path = database.parent / "serve.lock"
-    if not database.parent.exists():
-        raise StartError(_no_ledger(database))
+def sole_service(store: Store) -> Iterator[None]:
+    """Hold the lock of the one service on an SQLite file, until the process ends at the latest. Raises StartError.
+
+    On PostgreSQL any number may serve, and none holds anything.
+    """
+    if not isinstance(store, SqliteStore):
+        yield
+        return
+    path = store.database.parent / "serve.lock"
+    if not path.parent.exists():
+        raise StartError(_no_ledger(store.place))
     with ExitStack() as held:
         try:
             held.enter_context(sqlite.file_lock(path, wait=0))
         except sqlite.Locked:
             raise StartError(
-                f"Another session-ledger serves {database} (process {_holder(path)}): stop that one first, or use it."
+                f"Another session-ledger serves {store.place} (process {_holder(path)}): "
+                "stop that one first, or use it."
             ) from None
         path.write_text(f"{os.getpid()}\n")
         yield
 
 
-def _no_ledger(database: Path) -> str:
-    return f"There is no ledger at {database}: run session-ledger migrate first."
+def _no_ledger(place: str) -> str:
+    return f"There is no ledger at {place}: run session-ledger migrate first."
 
 
 def _holder(path: Path) -> str:

@@ -28,7 +28,7 @@ from core.policy import SECOND, Policy
 from core.presence import warm_up
 from core.start import StartError
 from core.subjects import initial_password
-from events import heads, sqlite
+from events import heads
 from events.actions import ActionReader
 from events.checkpoints import CheckpointStore
 from events.clients import read_clients
@@ -37,7 +37,7 @@ from events.decision import Submission
 from events.families import FamilyReader
 from events.keys import read_keys
 from events.ledger import Ledger
-from events.sqlite import SqliteWriter
+from events.store import Store
 
 BATCHES = 16
 """In one transaction: a page of an index is written once for all of them."""
@@ -46,7 +46,7 @@ BATCHES = 16
 class Place(NamedTuple):
     """The empty ledger, and what a service on it would be told."""
 
-    database: Path
+    ledger: Store
     checkpoints: Path
     master: MasterKeys
     defaults: Policy
@@ -70,7 +70,7 @@ async def fill(place: Place, size: Size, end: int, done: Callable[[int], None], 
 
     If we crash inside, there is a shorter story: a ledger that is not empty any more, and in order.
     """
-    demand_empty(place.database, place.checkpoints)
+    demand_empty(place.ledger, place.checkpoints)
     warm_up()
     password, hashing = initial_password(), hasher or Hasher()
     pen = Pen(place.master, place.defaults, await hashing.hash(password))
@@ -78,19 +78,19 @@ async def fill(place: Place, size: Size, end: int, done: Callable[[int], None], 
     told = Telling(place, Cast(pen, size, end))
     try:
         await told.all(done)
-        living, everybody = await told.families.count_living(), told.cast.people
+        living = sum(one.families for one in (await told.families.standing()).values())
+        everybody = told.cast.people
         return Filled(pen.size, living, len(everybody), everybody[0].name, password)
     finally:
         await told.close()
 
 
-def demand_empty(database: Path, checkpoints: Path) -> None:
+def demand_empty(store: Store, checkpoints: Path) -> None:
     """The past cannot be told to a ledger that has one. Raises StartError."""
-    with sqlite.sync_read_engine(database).connect() as connection:
-        events = heads.size(connection)
+    events = store.read(heads.size)
     if events:
         raise StartError(
-            f"The ledger at {database} holds {events} events and a demonstration goes into an empty one only: "
+            f"The ledger at {store.place} holds {events} events and a demonstration goes into an empty one only: "
             "set LEDGER_DATA_DIR and LEDGER_CHECKPOINT_DIR to new folders."
         )
     if CheckpointStore(checkpoints).last() is not None:
@@ -105,9 +105,9 @@ class Telling:
     def __init__(self, place: Place, cast: Cast) -> None:
         self.cast = cast
         self.now = cast.start
-        self.writer = SqliteWriter(place.database, Clock(self._seconds, self._seconds))
+        self.writer = place.ledger.writer(Clock(self._seconds, self._seconds, shared=False))
         self.ledger = Ledger(self.writer)
-        self.engine = sqlite.read_engine(place.database)
+        self.engine = place.ledger.readers()
         self.families = FamilyReader(self.engine)
         self._place = place
 
@@ -116,9 +116,9 @@ class Telling:
         place, clients = self._place, Clients(self.ledger, lambda: read_clients(self.engine))
         keys = Keys(self.ledger, lambda: read_keys(self.engine), place.master, place.keys, lambda: self.now)
         actions = Actions(self.ledger, ActionReader(self.engine), self.families, place.defaults, _nobody_since)
-        named = await start.begin(self.ledger, clients, keys)
+        await start.begin(self.ledger, clients, keys)
         seed = place.master.checkpoint_seed(place.master.current) or b""
-        signing = Checkpointing(self.writer, CheckpointStore(place.checkpoints), named, seed)
+        signing = Checkpointing(place.ledger, self.engine, CheckpointStore(place.checkpoints), seed)
         await signing.run()
         waiting = Waiting(in_order(self.cast.beginnings(), self.cast.end))
         for turn in Turns(self.cast, keys, actions).by_time():
@@ -127,6 +127,7 @@ class Telling:
             await turn.happens()
         await self._tell(waiting.until(self.cast.end), done)
         await signing.run()
+        signing.close()
         done((self.cast.end - self.cast.start) // HOUR)
 
     async def close(self) -> None:

@@ -1,20 +1,21 @@
 """Who does what and when in a demonstration: all stories by the moment of their beginning. Runs none of them."""
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from random import Random
 from typing import NamedTuple
 
 from core import client
+from core import demo_staff as desk
 from core import demo_stories as stories
-from core.demo_lives import Beginning, Life, at_the_dashboard, helped, in_browser, left, on_phone
+from core.demo_lives import Beginning, Life, in_browser, on_phone
 from core.demo_pen import Pen, origin
-from core.demo_stories import THEFTS, Staff
+from core.demo_session import Session
+from core.demo_staff import Leak, Member, Raid
+from core.demo_stories import THEFTS
 from core.demo_world import ANDROID, BROWSERS, DAY, HOUR, IOS, MINUTE, Device, Person, busy, people
 from core.policy import SECOND
-from core.presence import Presence
 from core.subject import change_roles
-from events import ids, subject
+from events import ids
 from events.client import ClientRegistered, stream_of
 from events.decision import Streams, Submission
 
@@ -35,19 +36,6 @@ class Size(NamedTuple):
     seed: int
 
 
-class Raid(NamedTuple):
-    """Sessions that a stranger got with passwords from elsewhere, and staff end together."""
-
-    began: int
-    found: int
-    taken: list[bytes]
-
-    @property
-    def query(self) -> str:
-        """What staff selected them by."""
-        return f"client:web is:living started:{datetime.fromtimestamp(self.began // SECOND, UTC):%Y-%m-%dT%H:%MZ}..5m"
-
-
 class Cast:
     """Everybody, from a seed. The same seed, size and end give the same story; secrets are new each time."""
 
@@ -59,21 +47,24 @@ class Cast:
         self.random = Random(size.seed)  # noqa: S311 - a story, not a secret
         self.people = people(self.random, max(12, size.families // 5), self.start, end)
         self.staff = [
-            (self._employee(name), role)
+            Member(self._employee(name), role)
             for name, role in (("admin", "admin"), ("rosa", "responder"), ("noor", "responder"), ("viktor", "viewer"))
         ]
-        self.raid = Raid(end - 53 * HOUR, end - 50 * HOUR, [])
+        self.admin = self.staff[0]
+        found, compromised = end - 50 * HOUR, self.start + size.days * DAY * 45 // 100
+        on_call = self.on_call()
+        self.raid = Raid(end - 53 * HOUR, found, [], on_call, self._session(on_call, found - 8 * MINUTE))
+        self.leak = Leak(compromised, self.admin, self._session(self.admin, compromised - 7 * MINUTE))
         thefts = len(LAST_THEFTS) + size.families // 400
         self.victims = self.random.sample(self.people[: max(thefts, len(self.people) // 4)], thefts)
         """Each is stolen from once: what is done about one theft must not hide another."""
 
-    def on_call(self) -> Staff:
-        """Who kills: an actor and where from."""
-        one = self.random.choice(self.staff[:3])[0]
-        return self._actor(one), Presence(one.office, one.browser.agent)
+    def on_call(self) -> Member:
+        """Who kills."""
+        return self.random.choice(self.staff[:3])
 
-    def _actor(self, one: Person) -> str:
-        return f"staff:{ids.to_text(subject.PREFIX, one.subject)}"
+    def _session(self, one: Member, at: int) -> Session:
+        return one.session(self.pen, self._own(at), at)
 
     def beginnings(self) -> list[Beginning]:
         """All stories, by time."""
@@ -86,18 +77,18 @@ class Cast:
             streams = Streams(clients=frozenset((stream_of(fact.client),)))
             told = Submission(streams, client.register(fact), origin(self.random), at / SECOND)
             yield Beginning(at, iter((told,)))
-        for one, role in self.staff:
-            yield Beginning(one.since, self._employed(one, role))
-        for one in self.people:
-            yield Beginning(one.since, self._registered(one))
+        for one in self.staff:
+            yield Beginning(one.person.since, self._employed(one))
+        for owner in self.people:
+            yield Beginning(owner.since, self._registered(owner))
 
-    def _employed(self, one: Person, role: str) -> Iterator[Submission]:
+    def _employed(self, one: Member) -> Iterator[Submission]:
         """The first admin is made as one; the others get their roles from the admin."""
-        first = one is self.staff[0][0]
-        yield self.pen.register(self.random, one.since, one, role if first else "")
+        person, first = one.person, one is self.admin
+        yield self.pen.register(self.random, person.since, person, one.role if first else "")
         if not first:
-            granted = change_roles(one.subject, role, self._actor(self.staff[0][0]))
-            yield self.pen.of_subject(granted, one.subject, one.since + 10 * MINUTE, origin(self.random))
+            granted = change_roles(person.subject, one.role, self.admin.actor)
+            yield self.pen.of_subject(granted, person.subject, person.since + 10 * MINUTE, origin(self.random))
 
     def _registered(self, one: Person) -> Iterator[Submission]:
         """Made when it is due: there may be many."""
@@ -122,11 +113,11 @@ class Cast:
         return busy(at, zone) * (0.55 + 0.45 * (at - self.start) / (self.end - self.start))
 
     def _at_work(self) -> Iterator[Beginning]:
-        for one, _role in self.staff:
+        for one in self.staff:
             for day in range(self.size.days):
                 at = self.start + day * DAY + self.random.randrange(DAY)
-                if at > one.since + HOUR and self.random.random() < 3 * busy(at, one.zone):
-                    yield Beginning(at, at_the_dashboard(self.pen, self._own(at), one, at))
+                if at > one.person.since + HOUR and self.random.random() < 3 * busy(at, one.person.zone):
+                    yield Beginning(at, desk.at_the_dashboard(self.pen, self._own(at), one, at))
 
     def _thefts(self) -> Iterator[Beginning]:
         for number, owner in enumerate(self.victims):
@@ -136,22 +127,23 @@ class Cast:
             yield Beginning(at - 4 * DAY, steal(self.pen, self._own(at), owner, at))
             answered = at + self.random.randrange(18 * MINUTE, 70 * MINUTE)
             if number and self.random.random() < 0.7:
-                killed = stories.signed_out_everywhere(self.pen, self._own(answered), owner, self.on_call(), answered)
-                yield Beginning(answered, killed)
+                killed = desk.signed_out_everywhere(self.pen, self._own(answered), owner, self.on_call(), answered)
+                yield Beginning(answered - 6 * MINUTE, killed)
 
     def _troubles(self) -> Iterator[Beginning]:
         yield from self._raids()
+        yield from self._duties()
         times = max(2, self.size.families // 700)
         for _ in range(times):
             for trouble, lead in ((stories.retry_storm, HOUR), (stories.guessing, 20 * HOUR)):
                 at = self._sometime(lead)
                 yield Beginning(at - lead, trouble(self.pen, self._own(at), self._somebody(at - lead), at))
             at = self._sometime(DAY)
-            lost = stories.lost_phone(self.pen, self._own(at), self._somebody(at - DAY), self.on_call(), at)
+            lost = desk.lost_phone(self.pen, self._own(at), self._somebody(at - DAY), self.on_call(), at)
             yield Beginning(at - DAY, lost)
-            for change in (left, helped):
+            for change in (desk.left, desk.helped):
                 at = self._sometime(HOUR)
-                yield Beginning(at - HOUR, change(self.pen, self._own(at), self._newcomer(at), *self.on_call(), at))
+                yield Beginning(at - HOUR, change(self.pen, self._own(at), self._newcomer(at), self.admin, at))
         last = self.end - 3 * HOUR
         phone = self._somebody(last - HOUR)
         yield Beginning(last - HOUR, stories.retry_storm(self.pen, self._own(last), phone, last))
@@ -161,6 +153,15 @@ class Cast:
         for at, taken in ((self.raid.began, self.raid.taken), (self.end - 150 * MINUTE, list[bytes]())):
             owners = [self._somebody(at) for _ in range(36)]
             yield Beginning(at, stories.stuffing(self.pen, self._own(at), owners, at, taken))
+
+    def _duties(self) -> Iterator[Beginning]:
+        """Who ends the raid and the leaked key has signed in for it."""
+        for duty, at, kind, query in (
+            (self.raid, self.raid.found - 8 * MINUTE, "network", self.raid.evidence),
+            (self.leak, self.leak.found - 7 * MINUTE, "key", ""),
+        ):
+            life = desk.on_duty(self._own(at), duty.session, duty.staff, at, kind, query)
+            yield Beginning(at, life)
 
     def _sometime(self, lead: int) -> int:
         return self.random.randrange(self.start + 3 * HOUR + lead, self.end - 10 * MINUTE)

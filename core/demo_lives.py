@@ -1,12 +1,12 @@
-"""What happens on ordinary days of a demonstration: sessions in browsers and on phones, staff at work. No thieves."""
+"""What happens on ordinary days of a demonstration: sessions in browsers and on phones. No thieves, no staff."""
 
 from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
 
-from core import subject
-from core.demo_pen import Pen, Session, origin
-from core.demo_world import ANDROID, DAY, HOUR, IOS, MINUTE, Device, Person, busy
+from core.demo_pen import Pen
+from core.demo_session import Session
+from core.demo_world import ANDROID, DAY, HOUR, IOS, MINUTE, Person, busy
 from core.policy import DASHBOARD, SECOND, WEB
 from core.presence import Presence
 from events.decision import Submission
@@ -35,7 +35,7 @@ def in_browser(pen: Pen, random: Random, owner: Person, at: int) -> Life:
     at += TYPING
     yield session.sign_in(at, presence)
     while True:
-        for _ in range(_about(random, 3.4)):
+        for _ in range(about(random, 3.4)):
             at += random.randrange(15 * MINUTE, 19 * MINUTE)
             yield from _used(session, random, at, presence)
         if random.random() < 0.62:
@@ -58,7 +58,7 @@ def on_phone(pen: Pen, random: Random, owner: Person, at: int) -> Life:
     yield from _mistyped(pen, random, owner, owner.phone.client, presence, at)
     at += TYPING
     yield session.sign_in(at, presence)
-    for _ in range(_about(random, 13)):
+    for _ in range(about(random, 13)):
         at = _next_time(random, at + random.randrange(16 * MINUTE, 9 * HOUR), owner.zone)
         presence = owner.on_phone(random) if random.random() < 0.3 else presence
         yield from _used(session, random, at, presence, lost=0.05)
@@ -66,40 +66,6 @@ def on_phone(pen: Pen, random: Random, owner: Person, at: int) -> Life:
         yield session.sign_out(at + 3 * MINUTE, presence)
     else:
         yield from _forgotten(session, random, at, presence)
-
-
-def at_the_dashboard(pen: Pen, random: Random, owner: Person, at: int) -> Life:
-    """Staff look around for a while."""
-    device = Device(DASHBOARD, owner.browser.agent)
-    session, presence = Session.new(pen, random, owner, device, at), Presence(owner.office, device.agent)
-    yield session.sign_in(at, presence)
-    for _ in range(_about(random, 4)):
-        at += random.randrange(5 * MINUTE, 13 * MINUTE)
-        yield session.use(at, presence)
-    if random.random() < 0.6:
-        yield session.sign_out(at + 4 * MINUTE, presence)
-    else:
-        yield expires(session, random, at)
-
-
-def left(pen: Pen, random: Random, owner: Person, staff: str, presence: Presence, at: int) -> Life:
-    """Somebody leaves: the account is disabled, and now and then enabled again."""
-    decide = subject.disable(owner.subject, random.choice(("left", "suspicious")), staff)
-    yield pen.of_subject(decide, owner.subject, at, origin(random, presence))
-    if random.random() < 0.3:
-        again = subject.enable(owner.subject, staff)
-        yield pen.of_subject(again, owner.subject, at + 26 * HOUR, origin(random, presence))
-
-
-def helped(pen: Pen, random: Random, owner: Person, staff: str, presence: Presence, at: int) -> Life:
-    """Staff set a password for somebody who has forgotten it."""
-    for _ in range(3):
-        yield pen.fail(random, at - 20 * MINUTE, owner, owner.browser.client, owner.at_desk(random))
-    decide = subject.set_password(owner.subject, pen.password, staff)
-    yield pen.of_subject(decide, owner.subject, at, origin(random, presence))
-    session = Session.new(pen, random, owner, owner.browser, at)
-    yield session.sign_in(at + 4 * MINUTE, owner.at_desk(random))
-    yield expires(session, random, at + 4 * MINUTE)
 
 
 def _used(session: Session, random: Random, at: int, presence: Presence, lost: float = 0.008) -> Life:
@@ -126,7 +92,7 @@ def _forgotten(session: Session, random: Random, at: int, presence: Presence) ->
         yield session.use(round(end.arrived * SECOND) + random.randrange(HOUR, 2 * DAY), presence)
 
 
-def _about(random: Random, mean: float) -> int:
+def about(random: Random, mean: float) -> int:
     """A count: often few, sometimes many."""
     return min(round(random.expovariate(1 / mean)), int(mean * 6))
 

@@ -11,7 +11,7 @@ from events import commit
 from events.commit import Failed, Head
 from events.decision import Moment, Submission
 from events.ledger import MAX_BATCH
-from events.sqlite import untraced
+from events.writer import untraced
 
 
 class Waiting:

@@ -1,19 +1,16 @@
-"""What goes wrong in a demonstration: copied and old tokens, guessed passwords, a storm of retries, a lost phone.
+"""What goes wrong in a demonstration: copied and old tokens, guessed passwords, a storm of retries.
 
-Each story is what applications, thieves and staff ask for; what comes of it is for the rules to say.
+Each story is what applications and thieves ask for; what comes of it is for the rules to say.
 """
 
 from random import Random
 
-from core.action import Kill
 from core.demo_lives import Life, expires
-from core.demo_pen import Pen, Session
+from core.demo_pen import Pen
+from core.demo_session import Session
 from core.demo_world import DAY, HOUR, MINUTE, Person, carrier, stranger
 from core.policy import SECOND, WEB
 from core.presence import Presence
-
-Staff = tuple[str, Presence]
-"""Actor, and from where."""
 
 
 def copied_cookie(pen: Pen, random: Random, owner: Person, at: int) -> Life:
@@ -117,21 +114,3 @@ def _kept_alive(sessions: list[Session], presence: Presence, at: int) -> Life:
             yield session.use(at + round_ * 15 * MINUTE + number * 3 * SECOND, presence)
     ends = [expires(session, session.random, at + 4 * HOUR + MINUTE) for session in sessions]
     yield from sorted(ends, key=lambda one: one.arrived)
-
-
-def lost_phone(pen: Pen, random: Random, owner: Person, staff: Staff, at: int) -> Life:
-    """Somebody calls: the phone is gone. Staff end its session, and it is told so when it asks again."""
-    presence = owner.on_phone(random)
-    session = Session.new(pen, random, owner, owner.phone, at - DAY)
-    yield session.sign_in(at - DAY, presence)
-    for hours in (20, 15, 9, 3):
-        yield session.use(at - hours * HOUR, presence)
-    confirmed = pen.confirmed(random, at, staff[0], "lost_device", "called the desk, identity checked")
-    yield pen.kill(random, at, Kill(confirmed, owner.subject, (session.id,), everything=False), staff[1])
-    yield session.use(at + 5 * HOUR, presence)
-
-
-def signed_out_everywhere(pen: Pen, random: Random, owner: Person, staff: Staff, at: int) -> Life:
-    """After a theft, staff end all that the owner has."""
-    confirmed = pen.confirmed(random, at, staff[0], "stolen_token", "called the owner, who did not do this")
-    yield pen.kill(random, at, Kill(confirmed, owner.subject, (), everything=True), staff[1])

@@ -1,40 +1,42 @@
 """Use cases of families: sign in, refresh, look, sign out. Verifies, submits, signs after the commit; knows no HTTP."""
 
-import asyncio
 import secrets
 import time
 from base64 import urlsafe_b64encode
-from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core import access, beginning, ending, family, origin, subject, token
+from core import access, beginning, context, ending, family, origin, subject, token
 from core.access import AccessClaims
 from core.beginning import Begin
+from core.behind import Behind
+from core.context import CountryOf
+from core.dpop import Proof as KeyProof
+from core.factor import Proof
 from core.family import Refresh
 from core.keys import Keys
 from core.limits import Limits
 from core.master import MasterKeys
+from core.omissions import Omissions
+from core.once import once
 from core.passwords import Hasher
 from core.policy import Policy
 from core.presence import Presence
 from core.ring import SigningKey
+from core.scope import ALL, Asked
 from core.token import Token
-from core.verdict import HOLDER, Answer, Tags, TagsFor, Verdict
+from core.verdict import HOLDER, Answer, TagsFor, Verdict
 from events import family as past
 from events import ids
 from events.client import stream_of as client_stream
 from events.decision import Decide, Decision, Moment, Origin, Streams
 from events.families import FamilyReader, Held
-from events.ledger import Ledger
+from events.ledger import Ledger, Unavailable
 from events.private import Context
 from events.subject import PREFIX as SUBJECT
 from events.subject import Subject
 from events.subjects import SubjectReader
-
-MAX_OMISSIONS = 10_000
-"""Families whose left-out refusals are counted; beyond it, counting starts anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,8 @@ class SignIn(NamedTuple):
     device: str = ""
     replaces: Token | None = None
     """A genuine token of the same client that came with the request; its family ends."""
+    key: KeyProof | None = None
+    """Of the key that the family is to be bound to."""
 
     def __repr__(self) -> str:
         return f"SignIn(client={self.client!r}, carriage={self.carriage!r})"
@@ -138,6 +142,12 @@ class Tools:
     """Told of each sign-in by its login name."""
     nobody: Callable[[], None] = lambda: None
     """Told of each sign-in with a name that nobody has."""
+    elsewhere: Callable[[int], bool] = lambda _number: False
+    """Whether another process may know this master key, which is not here."""
+    works: Callable[[str], bool] = lambda _client: True
+    """Whether a client is enabled, as last read."""
+    country_of: CountryOf = lambda _ip: ""
+    """Asked for each refresh, so it must not wait for anything."""
 
 
 class Families:
@@ -145,12 +155,23 @@ class Families:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._omitted: dict[bytes, Counter[str]] = {}
-        self._behind: set[asyncio.Task[object]] = set()
+        self._omitted = Omissions()
+        self._behind = Behind()
 
     def read_token(self, text: str) -> Token | None:
-        """The refresh token, if it is one that we made. Costs one HMAC, no database."""
-        return token.read(text, self._tools.master.refresh_key)
+        """The refresh token, if it is one that we made. Costs one HMAC, no database.
+
+        Raises Unavailable for one that another process may know: under a master key that has not come here yet.
+        """
+        return token.read(text, self._mac_key)
+
+    def wall(self) -> float:
+        """The clock that access tokens are held against, seconds since the epoch."""
+        return self._tools.wall()
+
+    def now(self) -> int:
+        """The ledger's clock, that families are held against, microseconds."""
+        return self._tools.now()
 
     def csrf_token(self, stream: bytes) -> str:
         """The CSRF token of a family, under today's master key."""
@@ -164,9 +185,14 @@ class Families:
 
     async def sign_in(self, command: SignIn, visit: Visit) -> Issued | Denied:
         """Begin a family. Raises Unavailable, and Busy when too many passwords wait to be checked."""
+        owner = await self.verified(command, visit)
+        return owner if isinstance(owner, Denied) else await self.begin(owner, command, visit)
+
+    async def verified(self, command: SignIn, visit: Visit) -> Subject | Denied:
+        """Whose name and password these are. Raises Unavailable and Busy."""
         tools = self._tools
         name = subject.compared(command.name)
-        throttled = tools.limits.login(visit.presence.network, name)
+        throttled = await tools.limits.login(visit.presence.network, name)
         if throttled is not None:
             return Denied(Verdict.THROTTLED, throttled.retry_after)
         owner = await tools.subjects.named(name)
@@ -179,30 +205,46 @@ class Families:
             # A right password that may not be used here is no quicker or slower than a wrong one: no commit either way.
             self._note_failure(owner, command, visit)
             return Denied(Verdict.BLOCKED if blocked else Verdict.INVALID)
+        return owner
+
+    async def begin(self, owner: Subject, command: SignIn, visit: Visit, proof: Proof | None = None) -> Issued | Denied:
+        """Begin a family for somebody whose password (but for a passkey alone) and factor were looked at."""
+        tools = self._tools
         nonce = secrets.token_bytes(token.NONCE_BYTES)
-        begin = self._begin(owner, command, visit, nonce)
+        begin = self.to_begin(owner, command, visit, nonce)._replace(proof=proof)
         signing = tools.keys.signing
-        answer = await tools.ledger.submit(beginning.needs(begin), beginning.begin(begin), visit.origin, visit.arrived)
+        rule = beginning.begin(begin)
+        if command.key is not None:
+            rule = once(command.key.use, rule, Answer(Verdict.PROOF))
+        answer = await tools.ledger.submit(beginning.needs(begin), rule, visit.origin, visit.arrived)
         if answer.verdict is not Verdict.BEGUN:
             return Denied(answer.verdict)
-        tools.limits.logged_in(visit.presence.network, name)
-        tools.signed_in(name)
-        if tools.hasher.needs_rehash(owner.password):
-            self._in_background(self._rehash(owner, command.password))
-        return self._issued(answer, nonce, signing)
+        await tools.limits.logged_in(visit.presence.network, owner.name)
+        tools.signed_in(owner.name)
+        if command.password and tools.hasher.needs_rehash(owner.password):
+            self._behind.begin(self._rehash(owner, command.password))
+        return self.issued(answer, nonce, signing)
 
-    async def refresh(self, presented: Token, client: str, carriage: str, visit: Visit) -> Issued | Denied:
+    async def refresh(
+        self,
+        presented: Token,
+        client: str,
+        carriage: str,
+        visit: Visit,
+        asked: Asked = ALL,
+        proof: KeyProof | None = None,
+    ) -> Issued | Denied:
         """Use a refresh token. Raises Unavailable; nothing is used up then."""
-        throttled = self._tools.limits.refresh(presented.family, visit.presence.network)
+        throttled = await self._tools.limits.refresh(presented.family, visit.presence.network)
         if throttled is not None:
             return Denied(Verdict.THROTTLED, throttled.retry_after, presented.family)
-        command = self._refresh(presented, client, carriage, visit)
+        command = self._refresh(presented, client, carriage, visit, asked, proof)
         signing = self._tools.keys.signing  # who cannot sign must not use the token up
         ledger = self._tools.ledger
         answer = await ledger.submit(family.named(command), family.refresh(command), visit.origin, visit.arrived)
-        self._count_omission(presented.family, answer)
+        self._omitted.count(presented.family, answer)
         if answer.verdict in {Verdict.ROTATED, Verdict.RETRIED}:
-            return self._issued(answer, presented.nonce, signing)
+            return self.issued(answer, presented.nonce, signing)
         return Denied(answer.verdict, 0, presented.family, answer.reason)
 
     async def look(self, presented: Token, client: str, carriage: str, visit: Visit) -> Look:
@@ -236,22 +278,26 @@ class Families:
         """Staff, a user or the command line ends one family. Idempotent."""
         return await self._submit_for(stream, ending.revoke(stream, actor, reason, note, ticket), visit)
 
-    async def authenticate(self, bearer: str) -> Present | None:
-        """Who presents an access token: signature and claims, then family and subject as committed now."""
+    async def authenticate(self, bearer: str, audience: str = "") -> Present | None:
+        """Who presents an access token: signature and claims, then family and subject as committed now.
+
+        It must be for us, unless another `audience` is named.
+        """
         tools = self._tools
         terms = tools.terms
-        claims = access.verify(bearer, tools.keys.ring, issuer=terms.issuer, audience=terms.audience, now=tools.wall())
+        meant = audience or terms.audience
+        claims = access.verify(bearer, tools.keys.ring, issuer=terms.issuer, audience=meant, now=tools.wall())
         if not isinstance(claims, AccessClaims):
             return None
         held = await tools.families.get(ids.parse(past.PREFIX, claims.sid))
-        if not _good(claims, held) or held is None or held.subject is None:
+        if not _good(claims, held) or held is None or held.subject is None or not tools.works(claims.client_id):
             return None
         return Present(claims, held.family, held.subject)
 
     async def change_password(self, present: Present, current: str, new: str, visit: Visit) -> Issued | Denied:
         """Every family of the user ends, a new one begins. The caller has checked that the new password may be one."""
         tools, owner = self._tools, present.subject
-        throttled = tools.limits.login(visit.presence.network, owner.name)
+        throttled = await tools.limits.login(visit.presence.network, owner.name)
         if throttled is not None:
             return Denied(Verdict.THROTTLED, throttled.retry_after)
         was = present.family
@@ -262,18 +308,23 @@ class Families:
         signing = tools.keys.signing
         hashed = await tools.hasher.hash(new)
         nonce = secrets.token_bytes(token.NONCE_BYTES)
-        begin = self._begin(owner, command, visit, nonce)._replace(replaces=was.id)
+        begin = self.to_begin(owner, command, visit, nonce, was.jkt)._replace(replaces=was.id)
         decide = subject.change_password(begin, hashed)
         answer = await tools.ledger.submit(beginning.needs(begin), decide, visit.origin, visit.arrived)
         if answer.verdict is not Verdict.BEGUN:
             return Denied(answer.verdict)
-        tools.limits.logged_in(visit.presence.network, owner.name)
-        return self._issued(answer, nonce, signing)
+        await tools.limits.logged_in(visit.presence.network, owner.name)
+        return self.issued(answer, nonce, signing)
 
     async def close(self) -> None:
         """Wait for what runs behind answers that were given: counting of wrong passwords."""
-        while self._behind:
-            await asyncio.gather(*self._behind, return_exceptions=True)
+        await self._behind.close()
+
+    def _mac_key(self, number: int) -> bytes | None:
+        key = self._tools.master.refresh_key(number)
+        if key is None and self._tools.elsewhere(number):
+            raise Unavailable
+        return key
 
     async def _submit_for(self, stream: bytes, decide: Decide, visit: Visit | None) -> Answer:
         streams = Streams(families=frozenset((stream,)))
@@ -281,8 +332,9 @@ class Families:
         answer: Answer = await self._tools.ledger.submit(streams, decide, came, visit.arrived if visit else None)
         return answer
 
-    def _begin(self, owner: Subject, command: SignIn, visit: Visit, nonce: bytes) -> Begin:
-        tools = self._tools
+    def to_begin(self, owner: Subject, command: SignIn, visit: Visit, nonce: bytes, bound: str = "") -> Begin:
+        """The command that begins a family for this owner, `bound` to a key unless the command says to which."""
+        tools, jkt = self._tools, command.key.jkt if command.key else bound
         at = int(tools.wall() * 1_000_000)
         return Begin(
             family=ids.new_id(at, secrets.token_bytes(ids.RANDOM_BYTES)),
@@ -291,43 +343,47 @@ class Families:
             carriage=command.carriage,
             nonce=token.hash_nonce(nonce),
             key=tools.master.current,
-            jti=_jti(),
-            tags=self._tags(visit.presence),
+            jti=new_jti(),
+            tags=self.tags(visit.presence, jkt),
             defaults=tools.terms.defaults,
             password_version=owner.password_version,
+            audience=tools.terms.audience,
             device=command.device,
             replaces=command.replaces.family if command.replaces else None,
             replaced_nonce=command.replaces.nonce_hash if command.replaces else "",
+            jkt=jkt,
         )
 
-    def _refresh(self, presented: Token, client: str, carriage: str, visit: Visit) -> Refresh:
+    def _refresh(
+        self,
+        presented: Token,
+        client: str,
+        carriage: str,
+        visit: Visit,
+        asked: Asked = ALL,
+        proof: KeyProof | None = None,
+    ) -> Refresh:
         tools = self._tools
         return Refresh(
             token=presented,
             client=client,
             carriage=carriage,
-            tags=self._tags(visit.presence),
+            tags=self.tags(visit.presence),
             key=tools.master.current,
-            jti=_jti(),
+            jti=new_jti(),
             defaults=tools.terms.defaults,
-            omitted=self._omitted.get(presented.family, Counter()),
+            asked=asked,
+            audience=tools.terms.audience,
+            omitted=self._omitted.of(presented.family),
+            proof=proof,
+            bound=self.tags(visit.presence, proof.jkt) if proof else None,
         )
 
-    def _tags(self, presence: Presence) -> TagsFor:
-        known: dict[tuple[int, bytes], Tags] = {}
-        tag_key = self._tools.master.tag_key
+    def tags(self, presence: Presence, bound: str = "") -> TagsFor:
+        """What rules compare of a request; the key that a family is `bound` to is a part of its device."""
+        return context.tags_of(presence, self._tools.master.tag_key, self._tools.country_of, bound)
 
-        def tags(number: int, owner: bytes) -> Tags:
-            found = known.get((number, owner))
-            if found is None:
-                key = tag_key(number) or b""
-                found = Tags(presence.device_tag(key, owner), presence.network_tag(key, owner))
-                known[number, owner] = found
-            return found
-
-        return tags
-
-    def _issued(self, answer: Answer, nonce: bytes, signing: SigningKey) -> Issued:
+    def issued(self, answer: Answer, nonce: bytes, signing: SigningKey) -> Issued:
         """Sign, now that it is committed. If we crash here the client retries and gets the same successor."""
         tools, state = self._tools, answer.family
         assert state is not None  # noqa: S101 - the verdicts that come here have one
@@ -336,15 +392,19 @@ class Families:
         claims = AccessClaims(
             iss=tools.terms.issuer,
             sub=ids.to_text(SUBJECT, state.subject),
-            aud=tools.terms.audience,
+            aud=answer.audience or tools.terms.audience,
             exp=answer.expires_at,
             iat=answer.issued_at,
             jti=answer.jti,
             client_id=state.client,
             sid=ids.to_text(past.PREFIX, state.id),
             auth_time=state.auth_time,
-            scope=state.scope,
+            scope=answer.scope,
             roles=tuple(answer.roles.split()),
+            acr=state.acr,
+            # left out where it is the password that was checked here
+            amr=() if state.amr == "pwd" and not state.acr else tuple(state.amr.split()),
+            cnf=access.confirmed(answer.jkt),
         )
         successor = Token(state.key, state.id, nonce, state.generation)
         csrf = self.csrf_token(state.id) if state.carriage == "cookie" else ""
@@ -353,47 +413,29 @@ class Families:
     def _is_blocked(self, owner: Subject, visit: Visit) -> bool:
         """Whether many wrong passwords make this network wait; the decision looks again."""
         tools = self._tools
-        network = self._tags(visit.presence)(tools.master.current, owner.id).network
+        network = self.tags(visit.presence)(tools.master.current, owner.id).network
         return beginning.is_blocked(owner, network, int(tools.wall() * 1_000_000))
 
     def _note_failure(self, owner: Subject, command: SignIn, visit: Visit) -> None:
         """Count a wrong password behind the answer, which waits for no commit and so tells nothing by its time."""
         master = self._tools.master
-        network = self._tags(visit.presence)(master.current, owner.id).network
+        network = self.tags(visit.presence)(master.current, owner.id).network
         decide = subject.fail(owner.id, command.client, network)
         streams = Streams(subjects=frozenset((owner.id,)))
-        self._in_background(self._tools.ledger.submit(streams, decide, visit.origin))
+        self._behind.begin(self._tools.ledger.submit(streams, decide, visit.origin))
 
     async def _rehash(self, owner: Subject, password: str) -> None:
         hashed = await self._tools.hasher.hash(password)
         decide = subject.rehash(owner.id, hashed, owner.password_version)
         await self._tools.ledger.submit(Streams(subjects=frozenset((owner.id,))), decide)
 
-    def _in_background(self, work: Coroutine[object, object, object]) -> None:
-        task = asyncio.ensure_future(work)
-        self._behind.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[object]) -> None:
-        self._behind.discard(task)
-        if not task.cancelled():
-            task.exception()  # unavailable or busy: the count is lost, the answer was right all the same
-
-    def _count_omission(self, stream: bytes, answer: Answer) -> None:
-        if not answer.omitted:
-            self._omitted.get(stream, Counter()).pop(answer.reason, None)
-            return
-        if len(self._omitted) >= MAX_OMISSIONS:
-            self._omitted.clear()
-        self._omitted.setdefault(stream, Counter())[answer.reason] += 1
-
 
 def _good(claims: AccessClaims, held: Held | None) -> bool:
-    if held is None or held.subject is None or not held.family.living or not held.subject.enabled:
+    if held is None or held.subject is None or not held.living or not held.subject.enabled:
         return False
     return ids.to_text(SUBJECT, held.subject.id) == claims.sub and held.family.client == claims.client_id
 
 
-def _jti() -> str:
-    """An id like any other: it begins with the time, so that the index over them grows at one end."""
+def new_jti() -> str:
+    """Of an access token. It begins with the time like any id, so that the index over them grows at one end."""
     return urlsafe_b64encode(ids.new_id(time.time_ns() // 1000, secrets.token_bytes(ids.RANDOM_BYTES)))[:22].decode()

@@ -13,7 +13,7 @@ MAX_TOGETHER: Final = 16 * 1024
 """Bytes. An access token has about 700; a browser with all its hints sends about 3,000."""
 
 SINGLE: Final = frozenset(
-    b"authorization content-encoding content-length content-type host idempotency-key last-event-id origin"
+    b"authorization content-encoding content-length content-type dpop host idempotency-key last-event-id origin"
     b" sec-fetch-site transfer-encoding user-agent x-csrf-token".split()
 )
 """Two of these would let two readers of one request see different ones."""
@@ -42,7 +42,7 @@ HSTS: Final = {"strict-transport-security": "max-age=63072000; includeSubDomains
 
 _PREFLIGHT: Final = {
     "access-control-allow-methods": "GET, POST, DELETE",
-    "access-control-allow-headers": "Authorization, Content-Type, X-CSRF-Token",
+    "access-control-allow-headers": "Authorization, Content-Type, DPoP, X-CSRF-Token",
     "access-control-max-age": "600",
 }
 
@@ -92,7 +92,7 @@ def shared(origin: str, *, asks: bool) -> dict[str, str]:
     may = {
         "access-control-allow-origin": origin,
         "access-control-allow-credentials": "true",
-        "access-control-expose-headers": "Retry-After, X-Request-Id",
+        "access-control-expose-headers": "Date, DPoP-Nonce, Retry-After, WWW-Authenticate, X-Request-Id",
     }
     return may | _PREFLIGHT if asks else may
 

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 import structlog
@@ -13,10 +13,10 @@ from core.policy import Policy
 from events import log, upkeep
 from events.client import Client
 from events.decision import Streams
-from events.families import FamilyReader
+from events.families import FamilyReader, Standing
 from events.family import Family
 from events.ledger import Ledger, Unavailable
-from events.sqlite import SqliteWriter
+from events.writer import Writer
 
 SWEEP_SLICE = 2_000
 """Families looked at in one run of the sweeper: a bounded cost, however many there are."""
@@ -30,14 +30,20 @@ class Job(NamedTuple):
     name: str
     period: float
     run: Callable[[], Awaitable[object]]
+    once: bool = False
+    """Whether one process of a cluster is enough."""
 
 
-async def every(job: Job) -> None:
-    """Run a job until cancelled. A failed run is logged and made up for by the next."""
+async def every(job: Job, leads: Callable[[], bool] = lambda: True) -> None:
+    """Run a job until cancelled; what is done once in a cluster, while this process leads.
+
+    A failed run is logged and made up for by the next.
+    """
     while True:
         await asyncio.sleep(job.period)
         try:
-            await job.run()
+            if leads() or not job.once:
+                await job.run()
         except Unavailable:
             structlog.get_logger().warning("job_postponed", job=job.name, reason="the ledger is unavailable")
         except Exception as error:  # noqa: BLE001 - one wrong run must not end the job for good
@@ -89,27 +95,35 @@ class Sweeper:
 
 
 class Count:
-    """How many families live: a full count, so it is made seldom enough to cost at most a hundredth of the time."""
+    """How many families live, and under which master keys: a full count, so it is made seldom.
+
+    It costs at most a hundredth of the time.
+    """
 
     def __init__(self, reader: FamilyReader) -> None:
         self._reader = reader
         self._not_before = 0.0
         self.living = math.nan
         """Not a number until it was counted."""
+        self.standing: Mapping[int, Standing] = {}
+        """By the number of the master key."""
 
     async def run(self) -> float:
         """Count again, unless the last count was long and not long ago."""
         began = time.monotonic()
         if began >= self._not_before:
-            self.living = await self._reader.count_living()
-            self._not_before = began + 100 * (time.monotonic() - began)
+            try:
+                self.standing = await self._reader.standing()
+                self.living = sum(one.families for one in self.standing.values())
+            finally:  # one that was cut off in the middle cost as much
+                self._not_before = began + 100 * (time.monotonic() - began)
         return self.living
 
 
 class ContextExpiry:
     """Deletes addresses and user agents older than the limit, after the log says that they are gone."""
 
-    def __init__(self, ledger: Ledger, writer: SqliteWriter, ttl: int, now: Callable[[], int]) -> None:
+    def __init__(self, ledger: Ledger, writer: Writer, ttl: int, now: Callable[[], int]) -> None:
         self._ledger = ledger
         self._writer = writer
         self._ttl = ttl

@@ -4,13 +4,24 @@ Key n of a ledger has the stream `stream_of(n)`, so two that add a key at once m
 is told to read again (`STALE`). That is also how a first start happens once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
-from events.decision import Change, Decide, Decision, Moment, Need, States, Streams
+from events.decision import Change, Decide, Decision, Moment, States, Streams, knowing
 from events.ids import named_id
-from events.key import ACTIVE, NEXT, RETIRED, REVOKED, Key, KeyActivated, KeyCreated, KeyRetired, KeyRevoked
+from events.key import (
+    ACTIVE,
+    NEXT,
+    RETIRED,
+    REVOKED,
+    Key,
+    KeyActivated,
+    KeyCreated,
+    KeyRetired,
+    KeyRevoked,
+    KeyRewrapped,
+)
 from events.private import Account
 
 
@@ -22,12 +33,15 @@ class Verdict(StrEnum):
     """A next key was created; it is in the JWKS and does not sign yet."""
     ROTATED = "rotated"
     REVOKED = "revoked"
+    REWRAPPED = "rewrapped"
     UNCHANGED = "unchanged"
     """It is already so."""
     EARLY = "early"
     """The next key was not published for long enough, or the active one is not due."""
     UNKNOWN = "unknown"
     """There is no such key."""
+    REPEATED = "repeated"
+    """The same action was confirmed before: its receipt is the answer."""
     STALE = "stale"
     """The ring has keys that the command does not know of: read again."""
 
@@ -84,6 +98,19 @@ class Revoke(NamedTuple):
     reason: str
     """A code. What people type goes into `note`."""
     note: str = ""
+    action: str = ""
+    """The action that this is a part of; then the note stands there."""
+
+
+class Rewrap(NamedTuple):
+    """The private key of a key, wrapped under another master key than before."""
+
+    stream: bytes
+    was: str
+    """How it is wrapped now; where it is not any more, somebody else was first."""
+    wrapped: str
+    wrapped_by: int
+    actor: str
 
 
 def stream_of(number: int) -> bytes:
@@ -93,39 +120,30 @@ def stream_of(number: int) -> bytes:
 
 def start(command: Start) -> Decide:
     """`STARTED`, or `STALE` where another process was first."""
+    active, following, actor = command
 
-    def decide(states: States, _moment: Moment) -> Decision | Need:
-        active, following, actor = command
-        keys = _keys(states, (), active, following)
-        if not isinstance(keys, list):
-            return keys
+    def decide(_keys: list[Key], _moment: Moment) -> Decision:
         activated = Change(active.stream, KeyActivated(actor=actor, key=active.kid))
         return Decision(Verdict.STARTED, (_created(active, actor), activated, _created(following, actor)))
 
-    return decide
+    return _about((), (active, following), decide)
 
 
 def publish(command: Publish) -> Decide:
     """`PUBLISHED`, `UNCHANGED` where there is a next key of this algorithm, or `STALE`."""
 
-    def decide(states: States, _moment: Moment) -> Decision | Need:
-        keys = _keys(states, command.known, command.new)
-        if not isinstance(keys, list):
-            return keys
+    def decide(keys: list[Key], _moment: Moment) -> Decision:
         if any(key.status == NEXT and key.algorithm == command.new.algorithm for key in keys):
             return Decision(Verdict.UNCHANGED)
         return Decision(Verdict.PUBLISHED, (_created(command.new, command.actor),))
 
-    return decide
+    return _about(command.known, (command.new,), decide)
 
 
 def rotate(command: Rotate) -> Decide:
     """`ROTATED`, `EARLY`, `PUBLISHED` where there was no key to rotate to, or `STALE`."""
 
-    def decide(states: States, moment: Moment) -> Decision | Need:
-        keys = _keys(states, command.known, command.new)
-        if not isinstance(keys, list):
-            return keys
+    def decide(keys: list[Key], moment: Moment) -> Decision:
         algorithm, created = command.new.algorithm, _created(command.new, command.actor)
         following = next((key for key in keys if key.status == NEXT and key.algorithm == algorithm), None)
         if following is None:
@@ -138,7 +156,7 @@ def rotate(command: Rotate) -> Decide:
         retired = [Change(key.id, KeyRetired(actor=command.actor, key=key.key, until=until)) for key in leaving]
         return Decision(Verdict.ROTATED, (*retired, _activated(following, command.actor), created))
 
-    return decide
+    return _about(command.known, (command.new,), decide)
 
 
 def revoke(command: Revoke) -> Decide:
@@ -148,18 +166,28 @@ def revoke(command: Revoke) -> Decide:
     unpublished for a moment than a key that somebody else holds.
     """
 
-    def decide(states: States, _moment: Moment) -> Decision | Need:
-        keys = _keys(states, command.known, command.new)
-        if not isinstance(keys, list):
-            return keys
+    def decide(keys: list[Key], _moment: Moment) -> Decision:
         target = next((key for key in keys if key.id == command.stream), None)
         if target is None or target.status == REVOKED:
             return Decision(Verdict.UNCHANGED if target else Verdict.UNKNOWN)
-        fact = KeyRevoked(actor=command.actor, key=target.key, reason=command.reason)
+        fact = KeyRevoked(actor=command.actor, key=target.key, reason=command.reason, action=command.action)
         revoked = Change(target.id, fact, Account(note=command.note) if command.note else None)
         return Decision(Verdict.REVOKED, (revoked, *_taken_over(command, target, keys)))
 
-    return decide
+    return _about(command.known, (command.new,), decide)
+
+
+def rewrap(command: Rewrap) -> Decide:
+    """`REWRAPPED`, or `UNCHANGED` where there is no such key (any more), wrapped as it was."""
+
+    def decide(states: States, _moment: Moment) -> Decision:
+        state = states.key(command.stream)
+        if state is None or state.wrapped != command.was or state.status == REVOKED:
+            return Decision(Verdict.UNCHANGED)
+        fact = KeyRewrapped(actor=command.actor, key=state.key, wrapped_by=command.wrapped_by)
+        return Decision(Verdict.REWRAPPED, (Change(state.id, fact, Account(wrapped=command.wrapped)),))
+
+    return knowing(Streams(keys=frozenset((command.stream,))), decide)
 
 
 def due(keys: Iterable[Key], algorithm: str, period: int, now: int) -> bool:
@@ -168,15 +196,17 @@ def due(keys: Iterable[Key], algorithm: str, period: int, now: int) -> bool:
     return not any(now < key.activated_at + period for key in signing)
 
 
-def _keys(states: States, known: Iterable[bytes], *new: NewKey) -> list[Key] | Decision | Need:
-    """The known keys, oldest first; or what to answer when more must be read or others were added meanwhile."""
-    lacking = states.lacking(Streams(keys=frozenset(known).union(one.stream for one in new)))
-    if lacking is not None:
-        return Need(lacking)
-    if any(states.key(one.stream) for one in new):
-        return Decision(Verdict.STALE)
-    found = (states.key(one) for one in known)
-    return sorted((key for key in found if key), key=lambda key: (key.created_at, key.id))
+def _about(known: Iterable[bytes], new: Iterable[NewKey], rule: Callable[[list[Key], Moment], Decision]) -> Decide:
+    """A rule about the known keys, oldest first; `STALE` where others were added meanwhile."""
+    ring, added = frozenset(known), frozenset(one.stream for one in new)
+
+    def decide(states: States, moment: Moment) -> Decision:
+        if any(map(states.key, added)):
+            return Decision(Verdict.STALE)
+        found = filter(None, map(states.key, ring))
+        return rule(sorted(found, key=lambda key: (key.created_at, key.id)), moment)
+
+    return knowing(Streams(keys=ring | added), decide)
 
 
 def _taken_over(command: Revoke, target: Key, keys: list[Key]) -> tuple[Change, ...]:

@@ -2,16 +2,18 @@
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
-from core import key, pair
+from core import key, key_revocation, pair
 from core.access import MAX_TTL
+from core.action import Confirmed
 from core.key import NewKey, Verdict
 from core.master import NONCE_BYTES, MasterKeys
-from core.ring import KeyRing, SigningKey
+from core.ring import KeyRing, SigningKey, needs_private
 from events.decision import Decide, Origin, Streams
-from events.key import NEXT, Key
+from events.key import NEXT, RETIRED, REVOKED, Key
 from events.ledger import Ledger
 
 LEAD: Final = 3600
@@ -133,6 +135,48 @@ class Keys:
         return await self._submit(
             lambda known, new: key.revoke(key.Revoke(known, new, actor, found, reason, note)), origin
         )
+
+    async def revoke_as(self, confirmed: Confirmed, kid: str, origin: Origin) -> Verdict:
+        """As `revoke`, as an action with a receipt; `REPEATED` where that action was confirmed before."""
+        await self.refresh()
+        found = next((one.id for one in self._states if one.key == kid), None)
+        if found is None:
+            return Verdict.UNKNOWN
+
+        def command(known: frozenset[bytes], new: NewKey) -> Decide:
+            revoked = key.Revoke(known, new, confirmed.actor, found, confirmed.reason)
+            return key_revocation.revoke(confirmed, revoked)
+
+        return await self._submit(command, origin)
+
+    def wrapped_by(self) -> dict[int, int]:
+        """How many keys that are still needed each master key wraps, as last read."""
+        return dict(Counter(one.wrapped_by for one in self._needed()))
+
+    async def rewrap(self) -> int:
+        """The job: wraps what an older master key wraps under the one that signs; answers how many keys that were.
+
+        Any process can unwrap them at once, because a master key signs when all processes know it.
+        """
+        await self.refresh()
+        number = self._master.current
+        rewrapped = 0
+        for one in self._needed():
+            private = self._master.unwrap(one.wrapped_by, one.key, one.wrapped)
+            if one.wrapped_by == number or private is None:
+                continue
+            wrapped = self._master.wrap(number, one.key, private, secrets.token_bytes(NONCE_BYTES))
+            command = key.rewrap(key.Rewrap(one.id, one.wrapped, wrapped, number, "system"))
+            verdict = Verdict(await self._ledger.submit(Streams(keys=frozenset((one.id,))), command))
+            rewrapped += verdict is Verdict.REWRAPPED
+        if rewrapped:
+            await self.refresh()
+        return rewrapped
+
+    def _needed(self) -> list[Key]:
+        now = self._clock()
+        lasting = [one for one in self._states if one.status != REVOKED and needs_private(one)]
+        return [one for one in lasting if one.status != RETIRED or one.retire_at > now]
 
     async def _rotate(self, actor: str, origin: Origin, *, period: int, lead: int) -> Verdict:
         keep = self._policy.keep

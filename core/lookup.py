@@ -9,7 +9,8 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from core import access, subject
-from core.access import AccessClaims
+from core.access import AccessClaims, ClientClaims
+from core.clients import SECRET_PREFIX, Clients, proves
 from core.families import Families
 from core.keys import Keys
 from core.token import PREFIX as REFRESH_TOKEN
@@ -37,7 +38,8 @@ class Found(NamedTuple):
     """One thing that the entered text can mean."""
 
     kind: str
-    """`family`, `event`, `subject`, `action`, `network`, `request`, `access_token`, `refresh_token`."""
+    """`family`, `event`, `subject`, `action`, `network`, `request`, `client`, `access_token`, `refresh_token`,
+    `client_token`, `client_secret`."""
     id: str
     """What names it on its page: an id, a position, an address or network; never a token that was entered."""
     note: str = ""
@@ -59,8 +61,8 @@ class Lookup:
     keys: Keys
     subjects: SubjectReader
     history: HistoryReader
+    clients: Clients
     issuer: str
-    audience: str
 
     async def find(self, entered: str) -> list[Found] | Unreadable:
         """Everything that the text can mean, the likeliest first; empty where nothing is known of it."""
@@ -70,7 +72,7 @@ class Lookup:
             if found is not None:
                 return found if isinstance(found, Unreadable) else [found]
         several: list[Found] = []
-        for search in (self._by_name, self._by_request, self._by_jti):
+        for search in (self._by_name, self._by_client, self._by_request, self._by_jti):
             several += await search(text)
         return several
 
@@ -82,12 +84,24 @@ class Lookup:
             return Found(
                 "refresh_token", ids.to_text(family.PREFIX, token.family), f"Its generation is {token.generation}."
             )
+        if text.startswith(SECRET_PREFIX):
+            return self._secret(text)
         if not _JWT.fullmatch(text):
             return None
-        claims = access.verify(text, self.keys.ring, issuer=self.issuer, audience=self.audience, now=0, leeway=ANY_TIME)
-        if not isinstance(claims, AccessClaims):
+        claims = access.verify_any(text, self.keys.ring, issuer=self.issuer, now=0, leeway=ANY_TIME)
+        if not isinstance(claims, (AccessClaims, ClientClaims)):
             return Unreadable("access_token", "It has the form of an access token, but its signature is not ours.")
-        return Found("access_token", claims.sid, f"Access token {claims.jti}, valid until {claims.exp} (Unix time).")
+        note = f"Access token {claims.jti}, valid until {claims.exp} (Unix time)."
+        if isinstance(claims, ClientClaims):
+            return Found("client_token", claims.client_id, note)
+        return Found("access_token", claims.sid, note)
+
+    def _secret(self, text: str) -> Found | Unreadable:
+        """Whose secret somebody has found, if it can be used: hashes of older ones are not kept."""
+        whose = next((one.client for one in self.clients.all() if proves(one, text)), None)
+        if whose is None:
+            return Unreadable("client_secret", "It has the form of a client's secret, but it is none that is good now.")
+        return Found("client_secret", whose, "It is good now: make another, and keep this one not at all.")
 
     def _by_id(self, text: str) -> Found | None:
         prefix = text.partition("_")[0]
@@ -111,6 +125,9 @@ class Lookup:
     async def _by_name(self, text: str) -> list[Found]:
         owner = await self.subjects.named(subject.compared(text))
         return [] if owner is None else [Found("subject", ids.to_text(subject_past.PREFIX, owner.id))]
+
+    async def _by_client(self, text: str) -> list[Found]:
+        return [Found("client", text)] if self.clients.get(text) else []
 
     async def _by_request(self, text: str) -> list[Found]:
         return await self._by_bytes(text, _REQUEST, "", "request", self.history.positions_of_request)

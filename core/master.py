@@ -17,7 +17,7 @@ NONCE_BYTES: Final = 12
 MAX_NUMBER: Final = 255
 """The number of a key is one byte of every refresh token."""
 
-LABELS: Final = ("refresh", "tag", "csrf", "wrap", "checkpoint", "check")
+LABELS: Final = ("refresh", "tag", "csrf", "wrap", "checkpoint", "check", "repeat", "erased", "step", "nonce")
 _ENTRY: Final = re.compile(r"(?:([1-9][0-9]{0,2}):)?([0-9A-Fa-f]{64})")
 _WRAP_VERSION: Final = b"\x01"
 _MIN_DISTINCT: Final = 16
@@ -25,19 +25,24 @@ _MIN_DISTINCT: Final = 16
 
 
 class MasterKeys:
-    """One or more numbered keys of 32 bytes: the first signs, all verify.
+    """One or more numbered keys of 32 bytes: the first wants to sign, one signs, all verify.
 
     Each use has a key of its own, HKDF-SHA256 (RFC 5869) with a label, computed once. A method that is asked for a
-    number that is not here answers None: numbers come out of tokens and out of the ledger.
+    number that is not here answers None: numbers come out of tokens and out of the ledger. Keys are learned while the
+    process runs and none is forgotten, so what was read of a number once holds until the end.
     """
 
     __slots__ = ("_derived", "_wrapping", "current", "numbers")
 
     def __init__(self, keys: Mapping[int, bytes]) -> None:
-        self.numbers: Final = tuple(keys)
-        self.current: Final = self.numbers[0]
-        self._derived: Final = MappingProxyType({n: _derive_all(secret) for n, secret in keys.items()})
-        self._wrapping: Final = MappingProxyType({n: AESGCM(d["wrap"]) for n, d in self._derived.items()})
+        self.numbers = tuple(keys)
+        """All of them, the one that is to sign first."""
+        self.current = self.numbers[0]
+        """The one that signs."""
+        self._derived: Mapping[int, Mapping[str, bytes]] = MappingProxyType(
+            {number: _derive_all(secret) for number, secret in keys.items()}
+        )
+        self._wrapping = _ciphers(self._derived)
 
     @classmethod
     def parse(cls, text: str) -> "MasterKeys":
@@ -57,6 +62,32 @@ class MasterKeys:
             keys[number] = secret
         return cls(keys)
 
+    def learn(self, others: "MasterKeys") -> None:
+        """Take these keys up and their order; which one signs stays. Those known under a number here stay as well.
+
+        Raises ValueError, which holds no key, where a number is another key here; then nothing is learned.
+        """
+        for number in set(self.numbers) & set(others.numbers):
+            if self.check_value(number) != others.check_value(number):
+                msg = f"the master key {number} is another key than the {number} in use: give a new key a new number"
+                raise ValueError(msg)
+        kept = tuple(number for number in self.numbers if number not in others.numbers)
+        # The keys first, then their numbers: whoever finds a number finds its key.
+        self._derived = MappingProxyType({**others.derived(), **self._derived})
+        self._wrapping = _ciphers(self._derived)
+        self.numbers = (*others.numbers, *kept)
+
+    def derived(self) -> Mapping[int, Mapping[str, bytes]]:
+        """All that is derived, by number and label: for another `MasterKeys`, and for nobody else."""
+        return self._derived
+
+    def sign_with(self, number: int) -> None:
+        """From now on this one signs. Raises ValueError for a number that is not here."""
+        if number not in self.numbers:
+            msg = f"there is no master key {number}"
+            raise ValueError(msg)
+        self.current = number
+
     def refresh_key(self, number: int) -> bytes | None:
         """For the MAC of refresh tokens."""
         return self._key(number, "refresh")
@@ -68,6 +99,22 @@ class MasterKeys:
     def csrf_key(self, number: int) -> bytes | None:
         """For CSRF tokens. Use the family's key number, or try all of `numbers`: they must survive a new master key."""
         return self._key(number, "csrf")
+
+    def repeat_key(self, number: int) -> bytes | None:
+        """For what a repeated request of a backend must find again."""
+        return self._key(number, "repeat")
+
+    def erased_key(self, number: int) -> bytes | None:
+        """For the MAC of the list of the erased."""
+        return self._key(number, "erased")
+
+    def step_key(self, number: int) -> bytes | None:
+        """For what stands between the password and the second factor."""
+        return self._key(number, "step")
+
+    def nonce_key(self, number: int) -> bytes | None:
+        """For the nonces that proofs of keys must hold (RFC 9449 §8)."""
+        return self._key(number, "nonce")
 
     def checkpoint_seed(self, number: int) -> bytes | None:
         """The Ed25519 seed (RFC 8032) that signs checkpoints."""
@@ -114,6 +161,10 @@ def generate(random32: bytes, number: int = 1) -> str:
     text = f"{number}:{random32.hex()}"
     MasterKeys.parse(text)
     return text
+
+
+def _ciphers(derived: Mapping[int, Mapping[str, bytes]]) -> Mapping[int, AESGCM]:
+    return MappingProxyType({number: AESGCM(keys["wrap"]) for number, keys in derived.items()})
 
 
 def _derive_all(secret: bytes) -> Mapping[str, bytes]:

@@ -7,11 +7,13 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
 import argon2
 
+from core import imported
 from core.password import CONTEXT_WORDS, Banned, normalise
 
 MEMORY_KIB: Final = 65_536
@@ -36,9 +38,13 @@ class Busy(Exception):
 
 def load_banned(words: Iterable[str] = ()) -> Banned:
     """The list that is shipped, with the context words of the product and those given (organisation, host)."""
+    return Banned(_common(), (*CONTEXT_WORDS, *words))
+
+
+@cache
+def _common() -> frozenset[str]:
     lines = _COMMON.read_text(encoding="utf-8").splitlines()
-    common = frozenset(line for line in lines if line and not line.startswith("#"))
-    return Banned(common, (*CONTEXT_WORDS, *words))
+    return frozenset(line for line in lines if line and not line.startswith("#"))
 
 
 class Hasher:
@@ -78,8 +84,8 @@ class Hasher:
         return await self.verify(self._nobody, password)
 
     def needs_rehash(self, phc: str) -> bool:
-        """Whether this hash was made with other parameters than today's."""
-        return self._argon2.check_needs_rehash(phc)
+        """Whether this hash was made with other parameters than today's, or in another way."""
+        return imported.is_foreign(phc) or self._argon2.check_needs_rehash(phc)
 
     @property
     def waiting(self) -> int:
@@ -91,6 +97,8 @@ class Hasher:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _matches(self, phc: str, data: bytes | None) -> bool:
+        if imported.is_foreign(phc):
+            return imported.matches(phc, data or b"") and data is not None
         try:
             return self._argon2.verify(phc, data or b"") and data is not None
         except argon2.exceptions.VerifyMismatchError:

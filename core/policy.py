@@ -1,5 +1,7 @@
 """What applies to a client's families: the settings, narrowed by the client's own policy. Pure."""
 
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from events.client import OBSERVE, Client
@@ -23,13 +25,15 @@ class Policy(NamedTuple):
     access_ttl: int = 900
     idle_ttl: int = 604_800
     absolute_ttl: int = 2_592_000
-    leeway: int = 10
+    leeway: float = 10
     """How long the token before the current one still gets the same successor; 0 is strict."""
     family_limit: int = MAX_LIVING
     on_device_change: str = OBSERVE
     on_network_change: str = OBSERVE
+    on_country_change: str = OBSERVE
 
 
+@lru_cache(maxsize=1024)
 def of(client: Client, defaults: Policy) -> Policy:
     """The client's policy: its own values where it has any, the settings' otherwise.
 
@@ -41,8 +45,17 @@ def of(client: Client, defaults: Policy) -> Policy:
         access_ttl=access_ttl,
         idle_ttl=client.idle_ttl or defaults.idle_ttl,
         absolute_ttl=client.absolute_ttl or defaults.absolute_ttl,
-        leeway=min(leeway, access_ttl // 10),
+        leeway=min(leeway, access_ttl / 10),
         family_limit=client.family_limit or defaults.family_limit,
         on_device_change=client.on_device_change,
         on_network_change=client.on_network_change,
+        on_country_change=client.on_country_change,
     )
+
+
+def shortest_leeway(clients: Iterable[Client], defaults: Policy) -> float:
+    """Of all clients that have one, in seconds; 0 where the settings give none to those that inherit it."""
+    if not defaults.leeway:
+        return 0
+    leeways = (of(one, defaults).leeway for one in clients)
+    return min((leeway for leeway in leeways if leeway), default=defaults.leeway)

@@ -17,6 +17,7 @@ TAG_CHARACTERS = 11
 
 _DEVICE = b"device"
 _NETWORK = b"network"
+_COUNTRY = b"country"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Presence:
     def network_tag(self, key: bytes, owner: bytes) -> str:
         """The tag of the network, for a family or a subject."""
         return _tag(key, owner, _NETWORK, self.network)
+
+    @staticmethod
+    def country_tag(key: bytes, owner: bytes, country: str) -> str:
+        """The tag of a country, which somebody else knows of the address."""
+        return _tag(key, owner, _COUNTRY, country)
 
 
 def clean_agent(raw: bytes) -> str:
@@ -82,6 +88,7 @@ def _product(agent: str) -> str:
     return agent.partition("/")[0].partition(" ")[0].replace("|", "")[:32] or "Other"
 
 
+@lru_cache(maxsize=65_536)
 def _tag(key: bytes, owner: bytes, kind: bytes, value: str) -> str:
     """HMAC-SHA-256(key, owner 0x00 kind 0x00 value), cut to 8 bytes.
 

@@ -22,9 +22,17 @@ class Problem:
 
 INTERNAL: Final = Problem(500, "internal", "Something went wrong here. The request id finds it in the log.")
 UNAVAILABLE: Final = Problem(503, "unavailable", "Nothing was decided. Try again in a moment.", {"retry-after": "1"})
+CUT: Final = Problem(503, "unavailable", "The service is stopping. Try again in a moment.", {"retry-after": "1"})
 NOT_FOUND: Final = Problem(404, "not_found", "There is nothing at this address.")
 
 OAUTH: Final = "/oauth/"
+OAUTH_ERRORS: Final = frozenset(
+    "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope "
+    "invalid_target unsupported_token_type invalid_token insufficient_scope rate_limited "
+    "invalid_dpop_proof use_dpop_nonce".split()
+)
+"""Of RFC 6749 §5.2, RFC 6750 §3.1, RFC 7009 §2.2.1, RFC 8707 §2 and RFC 9449 §12.2; `rate_limited` is ours, and never
+`invalid_grant`."""
 
 
 def invalid(detail: str) -> Problem:
@@ -52,4 +60,4 @@ def _oauth_error(problem: Problem) -> str:
     """RFC 6749 §4.1.2.1 has words for 500 and 503; all other problems that are not its own are `invalid_request`."""
     if problem.status >= 500:
         return "temporarily_unavailable" if problem.status == 503 else "server_error"
-    return "invalid_request"
+    return problem.code if problem.code in OAUTH_ERRORS else "invalid_request"

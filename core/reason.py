@@ -12,6 +12,20 @@ STAFF_REASONS: Final = {
     "maintenance": "Maintenance or test",
 }
 """Code, as events hold it, and the words for people."""
+ERASURE_REASONS: Final = {
+    "user_request": "The user asked for it",
+    "left": "The user left the organisation",
+    "retention": "The account is not needed any more",
+    "maintenance": "Maintenance or test",
+}
+"""The same, of those who erase a user."""
+KEY_REASONS: Final = {
+    "compromised": "Somebody else may hold the key",
+    "suspicious": "Suspicious activity",
+    "left": "Somebody who could read it left the organisation",
+    "maintenance": "Maintenance or test",
+}
+"""The same, of those who revoke a signing key."""
 
 TICKET: Final = re.compile(r"[A-Za-z0-9._-]{1,32}")
 MAX_NOTE: Final = 500

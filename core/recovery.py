@@ -8,12 +8,16 @@ import secrets
 from typing import NamedTuple
 
 from core import log
+from core.checkpointing import Checkpointing
 from events.checkpoint import Checkpoint
 from events.checkpoints import CheckpointStore, Signed
 from events.decision import Streams
 from events.history import HistoryReader
 from events.ledger import Ledger
 from events.log import STREAM, LedgerRecovered, LogStarted
+
+PERIOD = 1.0
+"""Seconds between two looks at the log by who signs it."""
 
 
 class Loss(NamedTuple):
@@ -29,11 +33,18 @@ def new_origin() -> str:
     return f"session-ledger/{secrets.token_hex(8)}"
 
 
-async def loss_of(history: HistoryReader, store: CheckpointStore, signed: Signed) -> Loss | None:
-    """What is missing, None where the copy is as long as the checkpoint. Raises Unavailable and OSError."""
+async def loss_of(history: HistoryReader, known: Checkpointing, signed: Signed) -> Loss | None:
+    """What is missing since the last checkpoint, None where that cannot be told. Raises Unavailable and OSError.
+
+    A log that grew again after a failover may be longer than the checkpoint and lack some of what it was signed for.
+    Where it still goes on from the checkpoint before, it lacks no more than what was signed last, at most a second's.
+    """
     head = await history.head()
     missing = signed.checkpoint.size - head.size
-    return Loss(missing, store.signed_at() - head.last_at / 1_000_000) if missing > 0 else None
+    if missing > 0:
+        return Loss(missing, known.store.signed_at() - head.last_at / 1_000_000)
+    before = await known.continued_before()
+    return None if before is None else Loss(signed.checkpoint.size - before.size, PERIOD)
 
 
 async def is_former(history: HistoryReader, last: Checkpoint) -> bool:
@@ -44,7 +55,7 @@ async def is_former(history: HistoryReader, last: Checkpoint) -> bool:
 
 
 async def recover(
-    ledger: Ledger, history: HistoryReader, store: CheckpointStore, signed: Signed, *, keep_sessions: bool
+    ledger: Ledger, history: HistoryReader, store: CheckpointStore, signed: Signed, *, keep_sessions: bool, actor: str
 ) -> str:
     """Write `ledger.recovered` and set the old checkpoint aside; answers the new name. Raises Unavailable, OSError.
 
@@ -52,7 +63,7 @@ async def recover(
     """
     head = await history.head()
     lost = max(0, signed.checkpoint.size - head.size)
-    decide = log.recover(head.size, lost, new_origin(), keep_sessions=keep_sessions)
+    decide = log.recover(head.size, lost, new_origin(), actor, keep_sessions=keep_sessions)
     origin: str = await ledger.submit(Streams(logs=frozenset((STREAM,))), decide)
     store.set_aside(signed.checkpoint.origin)
     return origin

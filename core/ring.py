@@ -59,7 +59,7 @@ class KeyRing:
         for key in sorted((k for k in keys if k.status in (NEXT, ACTIVE, RETIRED)), key=_age):
             until = key.retire_at / _SECOND if key.status == RETIRED else float("inf")
             private = master.unwrap(key.wrapped_by, key.key, key.wrapped)
-            if private is None and _needs_private(key):
+            if private is None and needs_private(key):
                 unreadable.append(key.key)
             if key.status == ACTIVE and private is not None:
                 signing = _signing(key, private)
@@ -81,7 +81,8 @@ def _age(key: Key) -> tuple[int, bytes]:
     return (key.created_at, key.id)
 
 
-def _needs_private(key: Key) -> bool:
+def needs_private(key: Key) -> bool:
+    """Whether its private half will be used again: to sign, or to verify where there is no public one."""
     return key.status in (NEXT, ACTIVE) or not key.public
 
 

@@ -2,9 +2,11 @@
 
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+import structlog
 
 from core import log
 from core.clients import Clients
@@ -12,6 +14,7 @@ from core.keys import Keys
 from core.master import MasterKeys, generate
 from core.recovery import new_origin
 from core.subjects import Subjects, WeakPassword, initial_password
+from events.client import OBSERVE, Client
 from events.decision import Streams
 from events.ledger import Ledger
 from events.log import STREAM
@@ -84,6 +87,13 @@ async def begin(ledger: Ledger, clients: Clients, keys: Keys) -> str:
     await clients.ensure()
     await keys.ensure()
     return origin
+
+
+def warn_of_countries(clients: Iterable[Client], *, known: bool) -> None:
+    """Say it loudly where a policy about countries can never apply."""
+    waiting = [one.client for one in clients if one.on_country_change != OBSERVE]
+    if waiting and not known:
+        structlog.get_logger().warning("no_database_of_countries", setting="LEDGER_GEO_DATABASES", clients=waiting)
 
 
 async def check_first_password(subjects: Subjects, given: str | None) -> None:

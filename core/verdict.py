@@ -35,7 +35,17 @@ class Verdict(StrEnum):
     INVALID = "invalid"
     """Name or password are wrong, or may not be used here: nobody is told which."""
     BLOCKED = "blocked"
+    FACTOR = "factor"
+    """A second factor is needed, or the one that was given does not count."""
+    STALE = "stale"
+    """The attempt took too long, or was carried through before."""
     THROTTLED = "throttled"
+    SCOPE = "scope"
+    """More was asked for than may be had; nothing was used up."""
+    PROOF = "proof"
+    """The proof of the family's key is missing, or came before; nothing was used up."""
+    TARGET = "target"
+    """The token would be for somebody that the client may not address; nothing was used up."""
 
 
 class Answer(NamedTuple):
@@ -53,13 +63,21 @@ class Answer(NamedTuple):
     """How many families this ended."""
     omitted: bool = False
     """Whether this refusal was left out of the log, because there is one of this minute."""
+    audience: str = ""
+    """Whom the access token is for; empty for that of the settings."""
+    scope: str = ""
+    """What the access token may be used for."""
+    jkt: str = ""
+    """Thumbprint of the key that the access token is bound to."""
 
 
 class Tags(NamedTuple):
-    """Device and network of a request, as one family sees them under one master key."""
+    """Device, network and country of a request, as one family sees them under one master key."""
 
     device: str
     network: str
+    country: str = ""
+    """Empty where none is known."""
 
 
 TagsFor = Callable[[int, bytes], Tags]
@@ -85,4 +103,4 @@ def folded(state: Family, now: int, facts: Iterable[Fact]) -> Family:
 
 def changes(state: Family, facts: Iterable[Fact]) -> tuple[Change, ...]:
     """The facts as changes of the family."""
-    return tuple(Change(state.id, fact) for fact in facts)
+    return tuple([Change(state.id, fact) for fact in facts])

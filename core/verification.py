@@ -3,11 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
-from events import sqlite
 from events.checkpoints import CheckpointStore, Contradiction, Signed
+from events.store import Store
 from events.verify import Finding, Intact, verify
 
 
@@ -24,10 +23,10 @@ class Result(NamedTuple):
 
 
 class Verification:
-    """Runs `verify` beside the service. `publics` are the keys that may have signed the last checkpoint."""
+    """Runs `verify` beside the service. `publics` tells the keys that may have signed the last checkpoint."""
 
-    def __init__(self, database: Path, store: CheckpointStore, publics: tuple[bytes, ...]) -> None:
-        self._database = database
+    def __init__(self, ledger: Store, store: CheckpointStore, publics: Callable[[], tuple[bytes, ...]]) -> None:
+        self._ledger = ledger
         self._store = store
         self._publics = publics
         self._task: asyncio.Task[None] | None = None
@@ -72,15 +71,11 @@ class Verification:
         self.last = _result(found, time.monotonic() - began)
 
     def _verify(self) -> Intact | Finding:
-        engine = sqlite.sync_read_engine(self._database)
-        try:
-            with engine.connect() as connection:
-                return verify(connection, self._signed(), self._progress())
-        finally:
-            engine.dispose()
+        signed, progress = self._signed(), self._progress()
+        return self._ledger.read(lambda connection: verify(connection, signed, progress))
 
     def _signed(self) -> Signed | None:
-        return None if self._store.last() is None else self._store.signed(*self._publics)
+        return None if self._store.last() is None else self._store.signed(*self._publics())
 
     def _progress(self) -> Callable[[int], None]:
         def told(done: int) -> None:

@@ -8,7 +8,7 @@ from litestar.params import FromPath
 
 from core.policy import DASHBOARD
 from core.subjects import BadRoles
-from dashboard import answers, asked
+from dashboard import answers, asked, telling
 from dashboard.danger import is_fresh
 from dashboard.door import ADMIN, REACH, VIEWER, Given, GivenStaff
 from dashboard.gate import wants
@@ -25,6 +25,21 @@ class Member(NamedTuple):
     subject: Subject
     public_id: str
     sessions: list[Family]
+
+    @property
+    def factors(self) -> str:
+        """What there is beside the password, in words."""
+        return telling.factors(self.subject.second)
+
+    @property
+    def lacks(self) -> bool:
+        """Whether this is an admin who signs in with a password alone."""
+        return lacks_factor(self.subject)
+
+
+def lacks_factor(owner: Subject) -> bool:
+    """Whether whoever learns one password can do everything here."""
+    return owner.enabled and ADMIN in owner.role_set and not owner.second.held
 
 
 @get("/access", opt=wants(VIEWER))
@@ -45,6 +60,7 @@ async def access(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
                 "staff": [
                     {"subject": one.public_id, "name": one.subject.name, "roles": one.subject.roles.split()}
                     | {"status": one.subject.status, "sessions": [ids.to_text("fam", f.id) for f in one.sessions]}
+                    | {"second_factors": [held.kind for held in one.subject.second.held]}
                     for one in members
                 ]
             }
@@ -57,6 +73,8 @@ async def access(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
         members=members,
         roles=tuple(REACH),
         may=staff.may(ADMIN),
+        lacking=[one for one in members if one.lacks],
+        required=", ".join(sorted(door.factors.required)),
         notice=notice,
         now=door.now(),
     )

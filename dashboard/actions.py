@@ -6,11 +6,16 @@ from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
+from core import master_revocation
 from core.actions import Effect, Receipt, kind_of
+from core.key_revocation import KIND
+from core.revocations import CaughtUp
 from core.verdict import Verdict
-from dashboard import answers, rows, telling
+from dashboard import answers, erasure_receipt, key_receipt, rows, telling
 from dashboard.door import VIEWER, Door, Given, GivenStaff
+from dashboard.erasure_receipt import ErasureProof
 from dashboard.gate import wants
+from dashboard.key_receipt import KeyProof
 from events import action, family, ids, subject
 from events.action import FINISHED, PLANNED, STARTED, Action
 
@@ -27,8 +32,20 @@ REFUSALS: Final = {
 STATES: Final = {
     PLANNED: ("◇", "quiet", "Not confirmed"),
     STARTED: ("◔", "warn", "Under way"),
-    FINISHED: ("✝", "alarm", "Done"),
+    FINISHED: ("✓", "good", "Done"),
 }
+
+
+class Deed(NamedTuple):
+    """An action in a list."""
+
+    state: Action
+    public_id: str
+    kind: str
+    status: tuple[str, str, str]
+    actor: str
+    target: tuple[str, str]
+    reason: str
 
 
 class Line(NamedTuple):
@@ -56,13 +73,16 @@ class Proof(NamedTuple):
     left: str
     share: float
     """How much of the time is over until the last access token ends, 0 to 1."""
+    key: KeyProof | None
+    """Where the action was about a signing key."""
+    erasure: ErasureProof | None
+    """Where the action erased somebody."""
+    caught_up: CaughtUp | None
+    """Verifiers that follow revocations; None where the action revoked nothing."""
 
     @property
     def status(self) -> tuple[str, str, str]:
-        state = self.receipt.action
-        if state.status == FINISHED and state.kind == "enable_subject":
-            return "◆", "good", "Done"
-        return STATES[state.status]
+        return STATES[self.receipt.action.status]
 
     @property
     def refused(self) -> bool:
@@ -107,12 +127,18 @@ async def show(
 @get("/actions", opt=wants(VIEWER))
 async def latest(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """What staff did, the newest first."""
-    found = await door.actions.reader.latest(LATEST)
-    names = await door.subject_reader.names(frozenset(_people(found)))
+    found = await told(door, LATEST)
     if answers.wants_json(request):
-        return answers.json({"actions": [_one(one) for one in found]})
-    told = [
-        (
+        return answers.json({"actions": [as_json(one.state) for one in found]})
+    return answers.html(door.pages.render("actions.html", staff=staff, actions=found, now=door.now()))
+
+
+async def told(door: Door, limit: int) -> list[Deed]:
+    """The latest actions with the names that a list shows. Raises Unavailable."""
+    found = await door.actions.reader.latest(limit)
+    names = await door.subject_reader.names(frozenset(_people(found)))
+    return [
+        Deed(
             one,
             ids.to_text(action.PREFIX, one.id),
             kind_of(one),
@@ -123,7 +149,6 @@ async def latest(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
         )
         for one in found
     ]
-    return answers.html(door.pages.render("actions.html", staff=staff, actions=told, now=door.now()))
 
 
 def who(actor: str, names: dict[bytes, str]) -> str:
@@ -137,7 +162,11 @@ async def _proof(door: Door, receipt: Receipt) -> Proof:
     people = {*_people([state]), *(effect.family.subject for effect in receipt.effects)}
     names = await door.subject_reader.names(frozenset(people))
     lines = [_line(effect, names, now) for effect in receipt.effects]
-    until, began = receipt.alive_until * telling.SECOND, state.started_at
+    key = await key_receipt.proof_of(door, state)
+    until, began = key.until if key else receipt.alive_until * telling.SECOND, state.started_at
+    last = key.position if key else receipt.last
+    caught_up = None if last is None else await door.revocations.caught_up(last)
+    alive = receipt.alive + (1 if key else 0)
     share = min(1.0, max(0.0, (now - began) / (until - began))) if until > began else 1.0
     return Proof(
         receipt,
@@ -146,9 +175,12 @@ async def _proof(door: Door, receipt: Receipt) -> Proof:
         kind_of(state),
         lines,
         _target(state, names),
-        receipt.alive if until > now else 0,
+        alive if until > now else 0,
         telling.span(until - now) if until > now else "",
         share,
+        key,
+        await erasure_receipt.proof_of(door, state),
+        caught_up,
     )
 
 
@@ -170,6 +202,10 @@ def _people(found: list[Action]) -> set[bytes]:
 
 
 def _target(state: Action, names: dict[bytes, str]) -> tuple[str, str]:
+    if state.kind == KIND:
+        return "/dashboard/keys", f"{state.target[:8]}…"
+    if state.kind == master_revocation.KIND:
+        return "/dashboard/keys", f"number {state.target}"
     stream = ids.from_text(subject.PREFIX, state.target)
     if stream:
         return f"/dashboard/subjects/{state.target}", names.get(stream, telling.short(state.target))
@@ -187,7 +223,8 @@ def _denied_query(proof: Proof) -> str:
     return f"family:{named} type:token.refused,token.reuse_detected position:>{first}"
 
 
-def _one(state: Action) -> dict[str, Any]:
+def as_json(state: Action) -> dict[str, Any]:
+    """For programs, as it stands in lists."""
     return {
         "action": ids.to_text(action.PREFIX, state.id),
         "kind": state.kind,
@@ -207,22 +244,37 @@ def _one(state: Action) -> dict[str, Any]:
 
 def _as_json(proof: Proof) -> dict[str, Any]:
     receipt = proof.receipt
-    return _one(receipt.action) | {
-        "ended": receipt.ended,
-        "first_position": receipt.first,
-        "last_position": receipt.last,
-        "refresh_refused": proof.refused,
-        "access_usable_until": telling.iso(receipt.alive_until * telling.SECOND) if proof.alive else None,
-        "denied_since": receipt.denied.times,
-        "note": receipt.action.note or None,
-        "families": [
-            {
-                "family": line.public_id,
-                "subject_name": line.name,
-                "refresh_refused": line.effect.refused,
-                "verdict": line.effect.verdict.value,
-                "access_usable_until": telling.iso(line.effect.access_until * telling.SECOND),
-            }
-            for line in proof.lines
-        ],
-    }
+    if proof.key:
+        told = as_json(receipt.action) | key_receipt.as_json(proof.key) | {"note": receipt.action.note or None}
+        return told | _verifiers(proof)
+    return (
+        as_json(receipt.action)
+        | (erasure_receipt.as_json(proof.erasure) if proof.erasure else {})
+        | _verifiers(proof)
+        | {
+            "ended": receipt.ended,
+            "first_position": receipt.first,
+            "last_position": receipt.last,
+            "refresh_refused": proof.refused,
+            "access_usable_until": telling.iso(receipt.alive_until * telling.SECOND) if proof.alive else None,
+            "denied_since": receipt.denied.times,
+            "note": receipt.action.note or None,
+            "families": [
+                {
+                    "family": line.public_id,
+                    "subject_name": line.name,
+                    "refresh_refused": line.effect.refused,
+                    "verdict": line.effect.verdict.value,
+                    "access_usable_until": telling.iso(line.effect.access_until * telling.SECOND),
+                }
+                for line in proof.lines
+            ],
+        }
+    )
+
+
+def _verifiers(proof: Proof) -> dict[str, Any]:
+    if proof.caught_up is None:
+        return {"verifiers": None, "verifiers_behind": None}
+    behind = [f"{one.client}: {one.name}" for one in proof.caught_up.behind]
+    return {"verifiers": len(proof.caught_up.known), "verifiers_behind": behind}

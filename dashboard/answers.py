@@ -13,6 +13,8 @@ from dashboard.gate import SignInNeeded, is_fragment
 from edge import note, passage_of
 
 Page = Response[bytes]
+Answer = Response[Any]
+"""A page or its twin."""
 VARY: Final = "Accept, HX-Request, HX-Target, HX-History-Restore-Request"
 """What decides between a page, a part of it and its twin, all at one address."""
 
@@ -36,6 +38,17 @@ def wants_json(request: Request[Any, Any, Any]) -> bool:
 def json(content: object) -> Response[object]:
     """The JSON twin of a page."""
     return Response(content, media_type="application/json", headers={"Vary": "Accept"})
+
+
+def seconds(count: int) -> str:
+    """So long, for people."""
+    return f"{count} seconds" if count < 120 else f"{-(-count // 60)} minutes"
+
+
+TOO_SLOW: Final = Problem(
+    503, "too_slow", "This was stopped because it took too long. Ask for less, or try again.", {"Retry-After": "2"}
+)
+"""What the twin of a page says whose numbers could not be read in time."""
 
 
 def refused(request: Request[Any, Any, Any], door: Door, refusal: Problem) -> Response[bytes]:
@@ -70,6 +83,17 @@ def sign_in_first(request: Request[Any, Any, Any], door: Door, needed: SignInNee
     if request.method == "GET" and crossing and not cookie.sent(request.scope["headers"]) and way.back(here) == here:
         return html(door.pages.render("again.html", here=here))
     return see_other(way.to_sign_in(needed.why, here))
+
+
+def enrol_first(request: Request[Any, Any, Any], door: Door) -> Response[bytes]:
+    """A second factor has to be added first: say so to programs, show browsers the way."""
+    if is_fragment(request):
+        return Response(b"", status_code=403, media_type="text/html", headers={"HX-Redirect": way.MINE, "Vary": VARY})
+    if wants_json(request):
+        return refused(
+            request, door, Problem(403, "second_factor_needed", "Add a second factor to this account first.")
+        )
+    return see_other(way.MINE)
 
 
 def _page_of(request: Request[Any, Any, Any], door: Door) -> str:

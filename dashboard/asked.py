@@ -1,14 +1,18 @@
 """Reading posted forms: ids that may stand in them several times, and positions. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from litestar.datastructures import FormMultiDict
 from litestar.exceptions import ValidationException
 
+from core.reason import STAFF_REASONS
 from dashboard.forms import Revocation, revocation
 from events import action, family, ids
 
 Fields = FormMultiDict
+REPEATED: Final = frozenset({"family", "role"})
+"""The boxes that are ticked: all other fields come once."""
 
 
 def text(fields: Fields, name: str) -> str:
@@ -23,9 +27,9 @@ def texts(fields: Fields, name: str) -> list[str]:
     return [word for one in found for word in one.split()]
 
 
-def reasons(fields: Fields) -> Revocation:
+def reasons(fields: Fields, known: Mapping[str, str] = STAFF_REASONS) -> Revocation:
     """Reason, ticket and note."""
-    return revocation({name: text(fields, name) for name in ("reason", "ticket", "note")})
+    return revocation({name: text(fields, name) for name in ("reason", "ticket", "note")}, known)
 
 
 def families(named: Iterable[str]) -> tuple[bytes, ...]:

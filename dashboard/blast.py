@@ -38,7 +38,10 @@ class Reach(NamedTuple):
             return "nobody else"
         more = "+" if self.capped else ""
         families = "family" if self.families == 1 else "families"
-        return f"{self.families:,}{more} {families} of {self.subjects:,} {'user' if self.subjects == 1 else 'users'}"
+        users = f"{self.subjects:,} {'user' if self.subjects == 1 else 'users'}"
+        # who only failed to sign in has no family
+        join = "of" if self.subjects <= self.families else "and"
+        return f"{self.families:,}{more} {families} {join} {users}"
 
 
 class Blast(NamedTuple):

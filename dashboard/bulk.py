@@ -127,11 +127,9 @@ async def _chosen(door: Door, every: str, text: str, network: str) -> tuple[str,
     if isinstance(query, Mistake):
         return Problem(422, "bad_filter", query.told())
     of_them = living(query)
-    found = await door.family_search.matching(of_them, door.now(), MAX_SELECTION + 1)
+    found = await door.family_search.living(of_them, door.now(), MAX_SELECTION + 1)
     if isinstance(found, TooSlow):
         return SLOW
-    if of_them is query:  # what was asked for may hold ended ones, too
-        found = [row.family.id for row, _ in await door.family_search.named(found) if row.family.living]
     return of_them.text(), tuple(found)
 
 
@@ -151,26 +149,27 @@ async def _plan(door: Door, action_id: str) -> Plan:
     if state is None or state.kind != "revoke_selection":
         raise NotFoundException
     targets = await door.actions.reader.targets(state.id)
-    found = await door.family_search.named(targets)
-    staff = sum(bool(roles) for _, roles in found)
-    rows = [row for row, _ in found]
+    rows = [row for row, _ in await door.family_search.named(targets[:LISTED])]
+    groups = await door.family_search.made_of(targets)
     new = set(await door.actions.new_matches(state)) - set(targets) if state.status == PLANNED else set()
     return Plan(
         state,
         action_id,
         targets,
-        rows[:LISTED],
-        _ranked(row.name or telling.short(ids.to_text(subject.PREFIX, row.family.subject)) for row in rows),
-        _ranked(row.family.client for row in rows),
-        staff,
-        sum(not row.family.living for row in rows),
+        rows,
+        _ranked((one.name or telling.short(ids.to_text(subject.PREFIX, one.subject)), one.families) for one in groups),
+        _ranked((one.client, one.families) for one in groups),
+        sum(one.families for one in groups if one.roles),
+        sum(one.ended for one in groups),
         len(new),
-        max((row.family.access_until for row in rows), default=0) * telling.SECOND,
+        max((one.access_until for one in groups), default=0) * telling.SECOND,
     )
 
 
-def _ranked(values: Iterable[str]) -> list[tuple[str, int]]:
-    counts = Counter(values)
+def _ranked(numbers: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    counts: Counter[str] = Counter()
+    for name, number in numbers:
+        counts[name] += number
     few = counts.most_common(RANKED)
     rest = len(counts) - len(few)
     return [*few, (f"{rest:,} more", sum(counts.values()) - sum(n for _, n in few))] if rest else few

@@ -1,23 +1,31 @@
 """What the routes of this door work with, and who is looking; two values that the wiring and the gate provide."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
 from core.actions import Actions
+from core.clients import Clients
+from core.erasures import Erasures
+from core.factors import Factors, Session
 from core.families import Families
+from core.geography import Geography
 from core.keys import Keys
 from core.lookup import Lookup
+from core.retirement import Retirement
+from core.revocations import Revocations
 from core.subjects import Subjects
 from core.token import Token
 from core.verification import Verification
 from core.watching import Watching
+from core.webhooks import Webhooks
 from dashboard.pages import Pages
 from dashboard.tails import Tails
 from events import ids
-from events.families import FamilyReader
+from events.deliveries import DeliveryReader
+from events.families import FamilyReader, Standing
 from events.family import PREFIX, Family
 from events.family_search import FamilySearch
 from events.history import HistoryReader
@@ -62,6 +70,7 @@ class Door(NamedTuple):
     """Use cases, readers and pages."""
 
     families: Families
+    factors: Factors
     history: HistoryReader
     family_reader: FamilyReader
     subject_reader: SubjectReader
@@ -73,16 +82,27 @@ class Door(NamedTuple):
     watching: Watching
     lookup: Lookup
     subjects: Subjects
+    erasures: Erasures
     family_search: FamilySearch
     pivots: PivotReader
     overview: OverviewReader
     keys: Keys
+    clients: Clients
     verification: Verification
     condition: Callable[[], Condition]
     living: Callable[[], float]
     """How many families live, as last counted; NaN where they were not."""
     search: EventSearch
     tails: Tails
+    revocations: Revocations
+    geography: Geography
+    webhooks: Webhooks
+    deliveries: DeliveryReader
+    retirement: Retirement
+    standing: Callable[[], Mapping[int, Standing]]
+    """What stands under each master key, as last counted."""
+    failing: Callable[[], str]
+    """Why the master keys could not be read the last time: a sentence, empty where they could."""
 
 
 class Staff(NamedTuple):
@@ -109,6 +129,11 @@ class Staff(NamedTuple):
     def subject_id(self) -> str:
         """`sub_…`, as events name an actor."""
         return ids.to_text(SUBJECT, self.subject.id)
+
+    @property
+    def session(self) -> Session:
+        """As the use cases of second factors take it."""
+        return Session(self.subject, self.family, self.token)
 
     @property
     def role(self) -> str:

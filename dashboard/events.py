@@ -7,6 +7,7 @@ from litestar import Request, Response, get
 from core.problem import Problem
 from dashboard import answers, bars, facets, rows, searching
 from dashboard.door import RESPONDER, VIEWER, Door, Given, GivenStaff, Staff
+from dashboard.family_list import bad_filter
 from dashboard.gate import is_fragment, wants
 from dashboard.searching import Asked
 from events.budget import TooSlow
@@ -53,7 +54,7 @@ async def events(request: Asking, door: Given, staff: GivenStaff) -> Response[An
 
 def mistaken(request: Asking, door: Door, staff: Staff, asked: Asked, wrong: Mistake) -> Response[Any]:
     """What cannot be read, where it is, and what may have been meant."""
-    refusal = Problem(422, "bad_filter", f"At character {wrong.position + 1}: {wrong.told()}")
+    refusal = bad_filter(wrong)
     if answers.wants_json(request) or is_fragment(request):
         return answers.refused(request, door, refusal)
     corrected = searching.corrected(wrong)

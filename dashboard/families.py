@@ -11,6 +11,7 @@ from dashboard import answers, lineage, rows, story, telling, way
 from dashboard.blast import Blast, blast
 from dashboard.door import RESPONDER, VIEWER, Door, Given, GivenStaff, Staff
 from dashboard.gate import wants
+from dashboard.moves import Move, moves
 from dashboard.rows import Names, Row
 from dashboard.story import Run, Step
 from events import catalogue, family, ids, subject
@@ -38,6 +39,8 @@ class Told(NamedTuple):
     as_of: int | None
     """Position up to which it is told, None for now."""
     now: int
+    moves: dict[int, Move]
+    """What changed at which position."""
 
     @property
     def state(self) -> Family:
@@ -91,6 +94,7 @@ async def _told(door: Door, family_id: str, after: int | None, as_of: int | None
         story.reuse(told, replaced),
         as_of,
         now,
+        moves(told, door.geography.country_of),
     )
 
 
@@ -129,7 +133,7 @@ async def _page(door: Door, staff: Staff, told: Told, view: str, held: int | Non
         state=state,
         status=story.status(state),
         steps=parts,
-        picture=lineage.picture(parts),
+        picture=lineage.picture(parts, told.moves),
         later=events[-1].version if events and events[-1].version < state.version else None,
         reuse=told.reuse,
         usable=story.usable(state, now),
@@ -168,6 +172,7 @@ def _as_json(told: Told) -> dict[str, Any]:
         "client": state.client,
         "generation": state.generation,
         "carriage": state.carriage,
+        "dpop_jkt": state.jkt or None,
         "started_at": telling.iso(state.started_at),
         "last_used_at": telling.iso(state.rotated_at),
         "ends_at": telling.iso(min(state.idle_until, state.ends_at)),
@@ -175,6 +180,8 @@ def _as_json(told: Told) -> dict[str, Any]:
         "ended_at": telling.iso(state.ended_at) if state.ended_at else None,
         "ended_by": state.ended_by or None,
         "ended_reason": state.ended_reason or None,
+        "context_changes": state.changed.split(),
+        "moves": [move.as_json() for move in told.moves.values()],
         "refresh_usable": usable.refresh,
         "access_usable_until": telling.iso(usable.access_until) if usable.access else None,
         "events": [rows.as_json(row) for row in told.rows],

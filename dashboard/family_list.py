@@ -5,6 +5,7 @@ from typing import Any, Final
 from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 
+from core.problem import Problem
 from dashboard import answers, danger, story, telling
 from dashboard.door import RESPONDER, VIEWER, Door, Given, GivenStaff
 from dashboard.gate import wants
@@ -20,6 +21,7 @@ PRESETS: Final = (
     ("Living", "is:living"),
     ("Suspicious", "is:suspicious"),
     ("Reuse, 7 days", "has:reuse ended:7d"),
+    ("Another country", "has:country_change"),
     ("Ended by staff", "by:staff:*"),
     ("Never refreshed", "is:living gen:1"),
     ("Older than 30 days", "is:living age:>30d"),
@@ -36,7 +38,7 @@ async def listed(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
         raise NotFoundException
     found = None if isinstance(query, Mistake) else await _found(door, query, before)
     if answers.wants_json(request):
-        return _twin(query, found)
+        return _twin(request, door, query, found)
     page = door.pages.render(
         "families.html",
         staff=staff,
@@ -60,6 +62,11 @@ async def listed(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     return answers.html(page, 422 if isinstance(query, Mistake) else 200)
 
 
+def bad_filter(wrong: Mistake) -> Problem:
+    """What cannot be read, where it is, and what may have been meant."""
+    return Problem(422, "bad_filter", f"At character {wrong.position + 1}: {wrong.told()}")
+
+
 def living(query: Query) -> Query:
     """What of a query can be ended."""
     return query if query.term("is") else query.with_("is", "living")
@@ -78,12 +85,13 @@ def _older(found: FamilyPage | TooSlow | None) -> str:
     return ids.to_text(family.PREFIX, found.older) if isinstance(found, FamilyPage) and found.older else ""
 
 
-def _twin(query: Query | Mistake, found: FamilyPage | TooSlow | None) -> Response[object]:
+def _twin(
+    request: Request[Any, Any, Any], door: Door, query: Query | Mistake, found: FamilyPage | TooSlow | None
+) -> Response[Any]:
     if isinstance(query, Mistake):
-        said = {"mistake": query.told(), "position": query.position, "length": query.length}
-        return Response(said, media_type="application/json", status_code=422)
+        return answers.refused(request, door, bad_filter(query))
     if not isinstance(found, FamilyPage):
-        return Response({"mistake": "too slow"}, media_type="application/json", status_code=503)
+        return answers.refused(request, door, answers.TOO_SLOW)
     return answers.json(
         {
             "q": query.text(),
@@ -109,4 +117,5 @@ def as_json(row: Row) -> dict[str, Any]:
         "ended_at": telling.iso(state.ended_at) if state.ended_at else None,
         "ended_by": state.ended_by or None,
         "ended_reason": state.ended_reason or None,
+        "context_changes": state.changed.split(),
     }

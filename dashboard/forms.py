@@ -18,12 +18,12 @@ class Revocation(NamedTuple):
 EMPTY = Revocation("", "", "", {})
 
 
-def revocation(fields: Mapping[str, str]) -> Revocation:
+def revocation(fields: Mapping[str, str], reasons: Mapping[str, str] = STAFF_REASONS) -> Revocation:
     """Read the form; whatever is wrong is said in words beside its field."""
     reason, ticket = fields.get("reason", ""), fields.get("ticket", "").strip()
     typed = fields.get("note", "")
     flaws = {}
-    if reason not in STAFF_REASONS:
+    if reason not in reasons:
         flaws["reason"] = "Choose a reason."
     if ticket and not TICKET.fullmatch(ticket):
         flaws["ticket"] = "Letters, digits, dot, dash and underscore only, 32 at most."

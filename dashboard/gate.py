@@ -31,9 +31,12 @@ _WHY: Final = {Verdict.EXPIRED: "expired", Verdict.REUSED: "reused"}
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
-def wants(role: str) -> dict[str, str]:
-    """`opt` of a route for staff with this role or a higher one."""
-    return {"role": role}
+def wants(role: str, *, before_enrolment: bool = False) -> dict[str, str | bool]:
+    """`opt` of a route for staff with this role or a higher one.
+
+    `before_enrolment` is for the few that somebody reaches whose role asks for a second factor that is not there yet.
+    """
+    return {"role": role, "before_enrolment": before_enrolment}
 
 
 class SignInNeeded(Exception):
@@ -42,6 +45,10 @@ class SignInNeeded(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+class EnrolFirst(Exception):
+    """The role asks for a second factor, and there is none: nothing else can be done before."""
 
 
 class Forged(HTTPException):
@@ -62,10 +69,11 @@ def is_fragment(connection: Connection) -> bool:
     return headers.get("hx-request") == "true" and headers.get("hx-history-restore-request") != "true"
 
 
-def gate(door: Door) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
+def gate(door_now: Callable[[], Door]) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]]:
     """The one guard of all routes of this door."""
 
     async def pass_through(connection: Connection, handler: BaseRouteHandler) -> None:
+        door = door_now()
         changes = connection.scope.get("method") not in _SAFE
         if changes and _foreign(connection, door):
             raise Forged(extra={"code": "csrf_failed"})
@@ -78,6 +86,8 @@ def gate(door: Door) -> Callable[[Connection, BaseRouteHandler], Awaitable[None]
         staff = await _admitted(connection, door, only_looks=looks)
         if changes and not await _carries_token(connection, door, staff):
             raise Forged(extra={"code": "csrf_failed"})
+        if door.factors.must_enrol(staff.subject) and not handler.opt.get("before_enrolment"):
+            raise EnrolFirst
         if not staff.may(role):
             raise PermissionDeniedException
         connection.scope["state"]["staff"] = staff

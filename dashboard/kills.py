@@ -83,7 +83,7 @@ async def kill(
     outcome = await door.actions.kill(command, visit_of(request).origin)
     if outcome is Outcome.CONFLICT:
         return answers.refused(request, door, MOVED)
-    if outcome is Outcome.UNKNOWN:
+    if outcome in {Outcome.UNKNOWN, Outcome.ERASED}:
         raise NotFoundException
     return await after(request, door, staff, stream)
 

@@ -1,10 +1,15 @@
-"""The picture of a family: who used it from where, generation by generation, and where a used token came back. Pure."""
+"""The picture of a family: who used it from where, generation by generation, and where a used token came back. Pure.
 
-from collections.abc import Sequence
+A change of device, network or country is a mark on the use that brought it, by what the client's policy said to it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from core.address import network_of
 from dashboard import telling
+from dashboard.moves import Move
 from dashboard.story import NOTABLE_GAP, Run, Step
 from events import family
 from events.history import Event
@@ -33,8 +38,15 @@ class Node(NamedTuple):
     href: str
     told: str
     when: str
+    """Hours and minutes, where they are others than those of the mark before."""
+    at: str
+    """The same moment for programs: RFC 3339."""
     gap: str
     """How long nothing happened before it, where that is worth saying."""
+    mark: str = ""
+    """`new country`, where it came from another one than before."""
+    answer: str = ""
+    """What was said to that: `observed`, `refused` or `ended`."""
 
 
 class Edge(NamedTuple):
@@ -65,9 +77,16 @@ class Picture(NamedTuple):
     told: str
     """The same in a sentence."""
 
+    @property
+    def answers(self) -> list[str]:
+        """What was said to changes, each answer once, in the order of the picture."""
+        return list(dict.fromkeys(node.answer for node in self.nodes if node.answer))
+
 
 class _Pen:
-    def __init__(self) -> None:
+    def __init__(self, moves: Mapping[int, Move]) -> None:
+        self.moves = moves
+        """By the position of the event that is drawn for each."""
         self.lanes: dict[tuple[str, str], int] = {}
         self.labels: list[tuple[str, str]] = []
         self.alarms: set[int] = set()
@@ -90,13 +109,23 @@ class _Pen:
             self.lanes[key] = len(self.labels) - 1
         return self.lanes[key]
 
+    @staticmethod
+    def lane_of(node: Node) -> int:
+        """The lane that a mark stands in."""
+        return (node.y - TOP - LANE // 2) // LANE
+
     def mark(self, lane: int, kind: str, label: str, event: Event, told: str, until: int | None = None) -> Node:
         silence = event.at - self.at if self.nodes else 0
         gap = telling.span(silence) if silence >= NOTABLE_GAP else ""
         clock = telling.clock(event.at)[:5]
         x = LEFT + STEP // 2 + STEP * len(self.nodes)
         when = clock if clock != self.clock else ""
-        node = Node(x, TOP + LANE // 2 + LANE * lane, kind, label, f"#e{event.position}", told, when, gap)
+        move = self.moves.get(event.position)
+        node = Node(
+            x, TOP + LANE // 2 + LANE * lane, kind, label, f"#e{event.position}", told, when, telling.iso(event.at), gap
+        )
+        if move is not None:
+            node = node._replace(mark=move.mark, answer=move.answer, told=f"{told} {move.told}.")
         self.at, self.clock = until or event.at, clock
         self.nodes.append(node)
         return node
@@ -109,9 +138,9 @@ class _Pen:
         self.edges.append(Edge(f"M{start.x} {start.y} H{end.x}" if start.y == end.y and not fork else bend, fork))
 
 
-def picture(parts: Sequence[Step | Run]) -> Picture:
-    """Draw the parts of a story, oldest first."""
-    pen = _Pen()
+def picture(parts: Sequence[Step | Run], moves: Mapping[int, Move] = MappingProxyType({})) -> Picture:
+    """Draw the parts of a story, oldest first, with the moves in it."""
+    pen = _Pen(_drawn(parts, moves))
     shown = [part for part in parts if isinstance(part, Run) or isinstance(part.row.event.fact, _DRAWN)]
     left_out = len(shown) - MOST_NODES
     kept = shown if left_out <= 0 else [*shown[:FIRST], *shown[FIRST + left_out :]]
@@ -132,10 +161,29 @@ def picture(parts: Sequence[Step | Run]) -> Picture:
     return Picture(width, TOP + LANE * max(1, len(lanes)) + 22, lanes, pen.nodes, pen.edges, _told(lanes, pen.nodes))
 
 
+def _drawn(parts: Sequence[Step | Run], moves: Mapping[int, Move]) -> dict[int, Move]:
+    """The moves by what is drawn: one that was let be is drawn at the rotation that it came with, which follows it."""
+    found: dict[int, Move] = {}
+    came: Move | None = None
+    for event in _events(parts):
+        move = moves.get(event.position)
+        if isinstance(event.fact, family.FamilyContextChanged):
+            came = move
+            continue
+        move, came = move or came, None
+        if move is not None:
+            found[event.position] = move
+    return found
+
+
+def _events(parts: Sequence[Step | Run]) -> Iterator[Event]:
+    for part in parts:
+        yield part.first.row.event if isinstance(part, Run) else part.row.event
+
+
 def _more(pen: _Pen, before: Step, count: int) -> None:
     assert pen.last is not None  # noqa: S101 - the caller looked
-    lane = (pen.last.y - TOP - LANE // 2) // LANE
-    node = pen.mark(lane, "more", f"{count} more", before.row.event, f"{count} events are not drawn")
+    node = pen.mark(pen.lane_of(pen.last), "more", f"{count} more", before.row.event, f"{count} events are not drawn")
     pen.join(pen.last, node)
     pen.last = node
 
@@ -157,7 +205,9 @@ def _step(pen: _Pen, step: Step) -> None:
     row = step.row
     fact, event, told = row.event.fact, row.event, row.told.sentence
     if isinstance(fact, _ENDS):
-        here = (pen.last.y - TOP - LANE // 2) // LANE if pen.last else pen.lane(event, row.device)
+        # What ends by a policy's answer to where it came from ends there; anything else, where the family was.
+        stays = event.position not in pen.moves
+        here = pen.lane_of(pen.last) if pen.last is not None and stays else pen.lane(event, row.device)
         kind = "end" if isinstance(fact, family.FamilyRevoked) else "lapse"
         node = pen.mark(here, kind, "ended", event, told)
         pen.join(pen.last, node)
@@ -184,4 +234,8 @@ def _told(lanes: Sequence[Lane], nodes: Sequence[Node]) -> str:
     reuse = next((node for node in nodes if node.kind == "reuse"), None)
     places = "one place" if len(lanes) == 1 else f"{len(lanes)} places"
     said = f"{len(nodes)} marks in order of time, from {places}."
+    changes = [node.answer for node in nodes if node.answer]
+    if changes:
+        counted = (f"{changes.count(answer)} {answer}" for answer in dict.fromkeys(changes))
+        said += f" Changes of device, network or country: {', '.join(counted)}."
     return f"{said} {reuse.told}" if reuse else said

@@ -16,6 +16,9 @@ NAMES: Final = {
     "family": "Family",
     "refresh_token": "Refresh token of a family",
     "access_token": "Access token of a family",
+    "client": "Application",
+    "client_token": "Access token of an application itself",
+    "client_secret": "Secret of an application",
     "event": "Event",
     "subject": "User",
     "action": "Action",
@@ -79,6 +82,8 @@ def way_to(kind: str, name: str) -> str:
             return f"/dashboard/events?q=request%3A{quote(name)}"
         case "key":
             return "/dashboard/keys"
+        case "client" | "client_token" | "client_secret":
+            return f"/dashboard/clients/{name}"
         case _:
             return f"/dashboard/families/{name}"
 

@@ -48,7 +48,7 @@ async def _answer(request: Request[Any, Any, Any], door: Door, staff: Staff, tex
     found = await door.pivots.traffic(asked, now - WINDOWS[window][1], now + DAY, LISTED)
     if answers.wants_json(request):
         if isinstance(found, TooSlow):
-            return Response({"mistake": "too slow"}, media_type="application/json", status_code=503)
+            return answers.refused(request, door, answers.TOO_SLOW)
         return answers.json(_as_json(asked, window, found))
     living = 0 if isinstance(found, TooSlow) else sum(one.family.living for one in found.visitors)
     page = door.pages.render(

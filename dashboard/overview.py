@@ -4,12 +4,15 @@ from typing import Any, NamedTuple
 
 from litestar import Request, Response, get
 
-from dashboard import answers, rows, telling
+from dashboard import actions, answers, rows, telling
+from dashboard.access import lacks_factor
 from dashboard.door import VIEWER, Given, GivenStaff
 from dashboard.gate import wants
 from events.budget import TooSlow
 from events.overview import HOURS, Overview
 
+LATELY = 5
+"""Actions of staff that are shown."""
 BAR_HEIGHT = 56
 """Units of the drawing."""
 
@@ -30,11 +33,20 @@ class Card(NamedTuple):
 async def overview(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """The first page."""
     found = await door.overview.read(door.now())
+    if isinstance(found, TooSlow) and answers.wants_json(request):
+        return answers.refused(request, door, answers.TOO_SLOW)
     if isinstance(found, TooSlow):
-        return answers.html(door.pages.render("overview.html", staff=staff, found=None, cards=[], alerts=[], now=0))
+        return answers.html(
+            door.pages.render("overview.html", staff=staff, found=None, cards=[], alerts=[], deeds=[], now=0)
+        )
     alerts = await rows.rows_of(found.alerts, door.subject_reader)
+    deeds = await actions.told(door, LATELY)
+    lacking = [one.name for one in await door.subject_reader.with_roles() if lacks_factor(one)]
     if answers.wants_json(request):
-        return answers.json(_as_json(found, alerts, door.living()))
+        return answers.json(
+            _as_json(found, alerts, door.living())
+            | {"actions": [actions.as_json(one.state) for one in deeds], "admins_without_second_factor": lacking}
+        )
     page = door.pages.render(
         "overview.html",
         staff=staff,
@@ -43,6 +55,8 @@ async def overview(request: Request[Any, Any, Any], door: Given, staff: GivenSta
         busy=_bars(found.all, found.hours),
         living=door.living(),
         alerts=alerts,
+        deeds=deeds,
+        lacking=lacking,
         now=door.now(),
     )
     return answers.html(page)
@@ -95,5 +109,9 @@ def _as_json(found: Overview, alerts: list[rows.Row], living: float) -> dict[str
             {"client": client, "count": count, "from_another_network": moved} for client, count, moved in found.retries
         ],
         "ahead": found.ahead,
+        "guessers": [
+            {"ip": one.ip, "wrong_passwords": one.wrong, "users": one.users, "signed_in": one.signed_in}
+            for one in found.guessers
+        ],
         "window_hours": HOURS,
     }

@@ -14,6 +14,8 @@ HERE: Final = Path(__file__).parent
 ASSETS: Final = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
+    "passkey.js": "text/javascript",
+    "codes.js": "text/javascript",
     "mark.svg": "image/svg+xml",
     "vendor/htmx.min.js": "text/javascript",
     "vendor/hx-sse.min.js": "text/javascript",

@@ -27,7 +27,8 @@ GRAMMAR: Final = (
 async def filters(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """Every field with examples that can be clicked."""
     if answers.wants_json(request):
-        return answers.json({"events": _as_json(EVENTS), "families": _as_json(FAMILIES)})
+        written = [{"example": example, "meaning": meaning} for example, meaning in GRAMMAR]
+        return answers.json({"grammar": written, "events": _as_json(EVENTS), "families": _as_json(FAMILIES)})
     page = door.pages.render("filters.html", staff=staff, grammar=GRAMMAR, sets=(EVENTS, FAMILIES), link=searching.link)
     return answers.html(page)
 

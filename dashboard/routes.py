@@ -1,5 +1,6 @@
 """The routes of this door behind its gate, as one router. Wires; decides nothing."""
 
+from collections.abc import Callable
 from typing import Any
 
 from litestar import Request, Response, Router, get
@@ -12,27 +13,35 @@ from dashboard import (
     actions,
     answers,
     bulk,
+    clients,
+    erasure,
     event,
     events,
     exports,
+    factors,
     families,
     family_list,
     keys,
     kills,
     lookup,
+    masters,
     network,
     overview,
+    own_password,
     parts,
     prove,
     reference,
+    resets,
+    second,
     sign_in,
     stream,
     subjects,
     system,
+    webhooks,
 )
 from dashboard.cookie import CarryCookie
 from dashboard.door import Door, Given, Staff
-from dashboard.gate import PUBLIC, SignInNeeded, gate
+from dashboard.gate import PUBLIC, EnrolFirst, SignInNeeded, gate
 
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -60,6 +69,8 @@ HANDLERS = [
     subjects.show,
     subjects.preview,
     subjects.switch,
+    erasure.preview,
+    erasure.erase,
     network.address,
     network.network,
     bulk.freeze,
@@ -77,10 +88,41 @@ HANDLERS = [
     keys.rotate,
     keys.preview,
     keys.revoke,
+    masters.preview,
+    masters.revoke,
+    clients.clients,
+    clients.register,
+    clients.show,
+    clients.change,
+    clients.rotate,
+    clients.preview,
+    clients.switch,
+    webhooks.webhooks,
+    webhooks.register,
+    webhooks.show,
+    webhooks.rotate,
+    webhooks.switch,
+    webhooks.ping,
+    webhooks.replay,
     system.system,
     system.verify,
     access.access,
     access.change,
+    resets.preview,
+    resets.reset,
+    factors.mine,
+    factors.offer,
+    factors.add,
+    factors.to_make,
+    factors.make,
+    factors.codes,
+    factors.remove,
+    own_password.form,
+    own_password.change,
+    second.form,
+    second.prove,
+    second.challenge,
+    second.alone,
     sign_in.form,
     sign_in.sign_in,
     sign_in.sign_out,
@@ -88,16 +130,19 @@ HANDLERS = [
 ]
 
 
-def router(door: Door) -> Router:
-    """All routes under /dashboard."""
+def router(door: Callable[[], Door]) -> Router:
+    """All routes under /dashboard; `door` gives what they work with, for each request."""
 
     def refused(request: Request[Any, Any, Any], error: HTTPException) -> Response[bytes]:
         if error.status_code >= 500:
             raise error
-        return answers.refused(request, door, answers.explained(error))
+        return answers.refused(request, door(), answers.explained(error))
 
     def sign_in_first(request: Request[Any, Any, Any], needed: SignInNeeded) -> Response[bytes]:
-        return answers.sign_in_first(request, door, needed)
+        return answers.sign_in_first(request, door(), needed)
+
+    def enrol_first(request: Request[Any, Any, Any], _needed: EnrolFirst) -> Response[bytes]:
+        return answers.enrol_first(request, door())
 
     return Router(
         "/dashboard",
@@ -105,9 +150,9 @@ def router(door: Door) -> Router:
         include_in_schema=False,  # for people, not for programs
         guards=[gate(door)],
         middleware=[CarryCookie()],
-        exception_handlers={HTTPException: refused, SignInNeeded: sign_in_first},
+        exception_handlers={HTTPException: refused, SignInNeeded: sign_in_first, EnrolFirst: enrol_first},
         dependencies={
-            "door": Provide(lambda: door, use_cache=True, sync_to_thread=False),
+            "door": Provide(door, sync_to_thread=False),
             "staff": Provide(_staff, sync_to_thread=False),
         },
     )

@@ -19,7 +19,7 @@ PRESETS: Final = (
     ("Reuse today", "type:token.reuse_detected at:24h"),
     ("Kills", "type:family.revoked actor:policy,cli,staff:* at:7d"),
     ("Failed refreshes", "type:token.refused,token.reuse_detected at:24h"),
-    ("Sign-in failures", "type:subject.login_failed,subject.login_blocked at:24h"),
+    ("Sign-in failures", "type:subject.login_failed,subject.login_blocked,subject.factor_failed at:24h"),
     ("Staff actions", "actor:staff:* at:7d"),
     ("Key events", "type:key.* at:30d"),
 )

@@ -8,8 +8,9 @@ from litestar.params import FromPath
 
 from core.action import Confirmed, Outcome
 from core.reason import STAFF_REASONS
-from dashboard import answers, asked, danger, forms, rows, story, telling, way
+from dashboard import answers, asked, danger, erasure, forms, rows, story, telling, way
 from dashboard.door import ADMIN, RESPONDER, VIEWER, Door, Given, GivenStaff, Staff
+from dashboard.erasure import Erased
 from dashboard.forms import Revocation
 from dashboard.gate import visit_of, wants
 from dashboard.kills import actor_of, after
@@ -36,6 +37,8 @@ class Told(NamedTuple):
     living: list[Family]
     ended: list[Family]
     places: list[Place]
+    erased: Erased | None
+    """When and by whom, of somebody who was erased."""
 
     @property
     def cards(self) -> list[Family]:
@@ -60,8 +63,8 @@ async def show(
         told=told,
         fam=lambda one: ids.to_text(family.PREFIX, one.id),
         status=story.status,
-        may_kill=staff.may(RESPONDER),
-        may_disable=staff.may(ADMIN),
+        may_kill=staff.may(RESPONDER) and not told.subject.erased,
+        may_change=staff.may(ADMIN) and not told.subject.erased,
         blocked=told.subject.blocked_until > door.now(),
         now=door.now(),
     )
@@ -97,7 +100,7 @@ async def switch(
     position = way.whole(asked.text(fields, "position")) or 0
     confirmed = Confirmed(stream, actor_of(staff), given.reason, given.ticket, given.note, position)
     outcome = await door.actions.set_enabled(confirmed, owner.id, visit_of(request).origin, enabled=enabled)
-    if outcome is Outcome.UNCHANGED:
+    if outcome in {Outcome.UNCHANGED, Outcome.ERASED}:
         return answers.see_other(f"/dashboard/subjects/{subject_id}")
     return await after(request, door, staff, stream)
 
@@ -124,6 +127,7 @@ async def _told(door: Door, subject_id: str, before: int | None) -> Told:
         [one for one in families if one.living],
         [one for one in families if not one.living],
         [] if isinstance(places, TooSlow) else places,
+        await erasure.told_of(door, owner),
     )
 
 
@@ -153,9 +157,11 @@ def _as_json(told: Told) -> dict[str, Any]:
         "subject": told.public_id,
         "name": owner.name or None,
         "status": owner.status,
+        "erased": erasure.as_json(told.erased) if told.erased else None,
         "roles": sorted(owner.role_set),
         "registered_at": telling.iso(owner.registered_at),
         "failed_sign_ins_in_a_row": owner.failures,
+        "second_factors": [one.kind for one in owner.second.held],
         "families": [
             {
                 "family": ids.to_text(family.PREFIX, one.id),

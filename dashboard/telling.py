@@ -1,11 +1,12 @@
 """How times, spans, ids and actors are written for people. Pure; always UTC."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from core.presence import describe
-from core.reason import STAFF_REASONS
+from core.reason import ERASURE_REASONS, KEY_REASONS, STAFF_REASONS
 from events import family, ids
+from events.factor import PASSKEY, TOTP, Factors
 from events.private import Context
 
 SECOND = 1_000_000
@@ -13,33 +14,73 @@ _SHORT = 7
 _NBSP = "\N{NO-BREAK SPACE}"
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
-REASONS: Mapping[str, str] = STAFF_REASONS | {
-    "reuse": "a used token came back",
-    "logout": "signed out",
-    "logout_all": "signed out everywhere",
-    "ended_by_user": "ended by the user",
-    "replaced": "replaced by a new sign-in",
-    "limit": "too many sessions",
-    "password_changed": "password changed",
-    "subject": "the account was disabled",
-    "subject_disabled": "the account was disabled",
-    "client_disabled": "the client was disabled",
-    "recovered": "the ledger was restored",
-    "device_changed": "the device changed",
-    "network_changed": "the network changed",
-    "idle": "not used for too long",
-    "absolute": "reached its longest lifetime",
-    "client": "another client used it",
-    "carriage": "it came by the wrong way",
-    "ahead": "newer than the ledger knows",
-    "revoked": "the family was already revoked",
-    "expired": "the family had already expired",
-}
+REASONS: Mapping[str, str] = (
+    KEY_REASONS
+    | ERASURE_REASONS
+    | STAFF_REASONS
+    | {
+        "reuse": "a used token came back",
+        "logout": "signed out",
+        "logout_all": "signed out everywhere",
+        "ended_by_user": "ended by the user",
+        "replaced": "replaced by a new sign-in",
+        "limit": "too many sessions",
+        "password_changed": "password changed",
+        "subject": "the account was disabled",
+        "subject_disabled": "the account was disabled",
+        "erased": "the person was erased",
+        "restored": "an older copy was restored that still knew it",
+        "client_disabled": "the client was disabled",
+        "recovered": "the ledger was restored",
+        "master_key": "its master key is not trusted",
+        "device_changed": "the device changed",
+        "network_changed": "the network changed",
+        "country_changed": "the country changed",
+        "idle": "not used for too long",
+        "absolute": "reached its longest lifetime",
+        "client": "another client used it",
+        "carriage": "it came by the wrong way",
+        "dpop_key": "another key than the session's proved itself",
+        "dpop_missing": "the session's key was not proved",
+        "dpop_replayed": "a proof of the key came twice",
+        "dpop_required": "it is not bound to a key, as the client demands",
+        "ahead": "newer than the ledger knows",
+        "revoked": "the family was already revoked",
+        "expired": "the family had already expired",
+        "factor_added": "a second factor was added",
+        "factors_reset": "the second factors were reset",
+        "removed": "taken away by the user",
+    }
+)
+
+FACTORS: Mapping[str, str] = {"totp": "One-time codes", "passkey": "Passkey", "recovery": "Recovery code"}
+"""Kinds of second factors."""
+
+
+def factors(second: Factors) -> str:
+    """`one-time codes, 2 passkeys, 7 recovery codes`; empty where there is nothing."""
+    keys = len(second.of_kind(PASSKEY))
+    parts = (
+        "one-time codes" if second.of_kind(TOTP) else "",
+        _counted(keys, "passkey"),
+        _counted(second.left, "recovery code"),
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}" if count else ""
 
 
 def reason(code: str) -> str:
     """A code of an event in words; one that is not known here stays as it is."""
     return REASONS.get(code, code.replace("_", " "))
+
+
+def listed(words: Sequence[str]) -> str:
+    """`device, network and country`."""
+    *before, last = words
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def moment(at: int) -> datetime:

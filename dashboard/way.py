@@ -8,6 +8,8 @@ from litestar.exceptions import ValidationException
 
 HOME: Final = "/dashboard"
 SIGN_IN: Final = "/dashboard/sign-in"
+SECOND: Final = "/dashboard/sign-in/second"
+MINE: Final = "/dashboard/me"
 
 _VALUE: Final = r"[a-z_]+=(?:[A-Za-z0-9_.:,*+~-]|%[0-9A-F]{2})*"
 _PLACE: Final = r"network/[0-9a-f]{1,4}[0-9a-f:.]{1,41}(?:/[0-9]{1,3})?"
@@ -39,6 +41,12 @@ def whole(text: str) -> int | None:
 def to_prove(wanted: str) -> str:
     """The page that asks for the password again, and leads back."""
     return f"/dashboard/re-authenticate?{urlencode({'next': back(wanted)})}"
+
+
+def to_second(wanted: str) -> str:
+    """The second step of signing in, which leads on."""
+    goal = back(wanted)
+    return SECOND if goal == HOME else f"{SECOND}?{urlencode({'next': goal})}"
 
 
 def to_sign_in(why: str, wanted: str) -> str:

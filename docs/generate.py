@@ -61,10 +61,11 @@ SHARED = {
     "idle_until": "The family ends then unless it is refreshed before.",
     "ends_at": "The family ends then at the latest.",
     "auth_time": "When the person proved who they are, seconds since the epoch.",
-    "amr": "How, as RFC 8176 names it: `pwd`.",
+    "amr": "How, as RFC 8176 names it: `pwd`, `pwd otp`, `pwd hwk`, `hwk mfa`.",
     "scope": "What the access tokens may be used for.",
     "device_tag": "Keyed hash of browser family and system, comparable within this stream only.",
     "network_tag": "Keyed hash of the network (/24, /56), comparable within this stream only.",
+    "country_tag": "Keyed hash of the country's code, comparable within this stream only; empty where it is not known.",
     "reason": "Why, as a code.",
     "key": "The `kid` of the signing key.",
     "failures": "Wrong passwords in a row, this one included.",
@@ -76,9 +77,12 @@ SHARED = {
     "absolute_ttl": "Seconds; 0 follows the settings.",
     "on_device_change": "`observe`, `require_login` or `revoke`.",
     "on_network_change": "`observe`, `require_login` or `revoke`.",
+    "on_country_change": "`observe`, `require_login` or `revoke`; without a database of countries it never applies.",
     "keep_sessions": "Whether families that began before were kept.",
     "algorithm": "`EdDSA`, `ES256`, `RS256` or `HS256`.",
     "ticket": "Number of the incident.",
+    "factor": "Which one of the second factors: random, of this subject only.",
+    "kind": "`totp` (one-time codes), `passkey` or `recovery`.",
     "format": "`csv`, `ndjson` or `json`.",
 }
 """What fields mean wherever the fact says nothing else of them."""
@@ -108,7 +112,7 @@ type:token.* -client:web user:alice,bob ip:203.0.113.0/24 at:7d
 A mistake is answered with its position and, where one is near, with what may have been meant (422 over HTTP).
 """
 
-SHORT_LISTS = {"op", "is", "has", "actor"}
+SHORT_LISTS = {"op", "is", "has", "actor", "changed"}
 """Fields all of whose values fit into the table; those of `type` are in events.md."""
 FILTERS_OF = (
     (
@@ -190,7 +194,7 @@ def events() -> str:
     for fact, of in NOUN_OF.items():
         if of.name != noun:
             noun = of.name
-            page.append(f"\n## Of a {noun}\n")
+            page.append(f"\n## Of {'an' if noun[0] in 'aeiou' else 'a'} {noun}\n")
         page.append(f"\n### `{fact.TYPE}`\n\nCode {fact.CODE}. {_text(fact)}\n{_own_fields(fact)}")
     return "".join(page)
 

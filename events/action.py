@@ -25,7 +25,7 @@ class ActionPlanned(Fact):
     planned: int
     """How many families were selected."""
     digest: str
-    """base64url SHA-256 of the selected ids in order, 43 characters."""
+    """Hexadecimal SHA-256 of the selected ids in order, 16 bytes each."""
 
 
 class ActionTargeted(Fact):
@@ -35,7 +35,7 @@ class ActionTargeted(Fact):
     CODE: ClassVar[int] = 82
 
     families: str
-    """Ids, separated by spaces, at most `CHUNK`."""
+    """Ids, separated by spaces, at most 400."""
 
 
 class ActionStarted(Fact):
@@ -45,7 +45,8 @@ class ActionStarted(Fact):
     CODE: ClassVar[int] = 83
 
     kind: str
-    """`revoke_family`, `revoke_subject`, `revoke_selection`, `disable_subject`, `enable_subject` or `revoke_key`."""
+    """`revoke_family`, `revoke_subject`, `revoke_selection`, `disable_subject`, `enable_subject`, `erase_subject`,
+    `revoke_key` or `revoke_master_key`."""
     planned: int
     """How many families it was confirmed for."""
     position: int

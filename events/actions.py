@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from events import catalogue, ids, reads, schema
 from events.action import STARTED, Action, ActionTargeted
 from events.family import PREFIX, FamilyRevoked, TokenRefused, TokenReuseDetected
+from events.key import KeyRevoked
 
 _E = schema.events.c
 _DENIED = (TokenRefused.CODE, TokenReuseDetected.CODE)
@@ -41,6 +42,14 @@ class Denied(NamedTuple):
     times: int
     last_position: int | None
     last_at: int | None
+
+
+class RevokedKey(NamedTuple):
+    """A signing key that was revoked, and by which action; empty where it was none."""
+
+    key: bytes
+    action: bytes
+    position: int
 
 
 class ActionReader:
@@ -107,6 +116,18 @@ class ActionReader:
             ended, first, last, alive, alive_until = (await connection.execute(numbers)).one()
             families = (await connection.execute(few)).scalars().all()
         return Effects(ended, first, last, alive, alive_until, tuple(families))
+
+    async def revoked_keys(self) -> list[RevokedKey]:
+        """All of them; there are few."""
+        query = select(_E.stream, _E.action, _E.position).where(_E.type == KeyRevoked.CODE).order_by(_E.position)
+        async with reads.snapshot(self._engine) as connection:
+            return [RevokedKey(stream, by or b"", at) for stream, by, at in await connection.execute(query)]
+
+    async def longest_access(self) -> int:
+        """Seconds that access tokens live at most where a client has a setting of its own, else 0."""
+        query = select(func.coalesce(func.max(schema.clients.c.access_ttl), 0))
+        async with reads.snapshot(self._engine) as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def denied_since(self, stream: bytes, position: int) -> Denied:
         """How often tokens of the families that an action ended were refused behind a position: who still tries."""

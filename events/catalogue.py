@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from events import action, client, family, key, log, subject
+from events import action, client, factor, family, key, log, subject, webhook
 from events.decision import State
 from events.fact import Fact
 from events.private import Account
@@ -52,7 +52,15 @@ SUBJECT = Noun(
         subject.SubjectRolesChanged,
         subject.SubjectDisabled,
         subject.SubjectEnabled,
+        subject.SubjectErased,
         subject.SubjectLoginSucceeded,
+        factor.SubjectFactorAdded,
+        factor.SubjectFactorRemoved,
+        factor.SubjectFactorUsed,
+        factor.SubjectFactorFailed,
+        factor.SubjectRecoveryCodesMade,
+        factor.SubjectRecoveryCodeUsed,
+        factor.SubjectFactorAsked,
     ),
     subject.begin,
     subject.evolve,
@@ -61,7 +69,13 @@ CLIENT = Noun(
     "client",
     client.Client,
     (client.ClientRegistered,),
-    (client.ClientUpdated, client.ClientDisabled, client.ClientEnabled),
+    (
+        client.ClientUpdated,
+        client.ClientDisabled,
+        client.ClientEnabled,
+        client.ClientSecretRotated,
+        client.AccessRevoked,
+    ),
     client.begin,
     client.evolve,
 )
@@ -69,11 +83,18 @@ KEY = Noun(
     "key",
     key.Key,
     (key.KeyCreated,),
-    (key.KeyActivated, key.KeyRetired, key.KeyRevoked),
+    (key.KeyActivated, key.KeyRetired, key.KeyRevoked, key.KeyRewrapped),
     key.begin,
     key.evolve,
 )
-LOG = Noun("log", log.Log, (log.LogStarted,), (log.ContextExpired, log.LedgerRecovered), log.begin, log.evolve)
+LOG = Noun(
+    "log",
+    log.Log,
+    (log.LogStarted,),
+    (log.ContextExpired, log.LedgerRecovered, log.MasterKeyRevoked),
+    log.begin,
+    log.evolve,
+)
 ACTION = Noun(
     "action",
     action.Action,
@@ -82,7 +103,25 @@ ACTION = Noun(
     action.begin,
     action.evolve,
 )
-NOUNS = (FAMILY, SUBJECT, CLIENT, KEY, LOG, ACTION)
+WEBHOOK = Noun(
+    "webhook",
+    webhook.Webhook,
+    (webhook.WebhookRegistered,),
+    (
+        webhook.WebhookUpdated,
+        webhook.WebhookSecretRotated,
+        webhook.WebhookDisabled,
+        webhook.WebhookEnabled,
+        webhook.WebhookRemoved,
+        webhook.WebhookDeadLettered,
+        webhook.WebhookReplayed,
+        webhook.WebhookPinged,
+        webhook.WebhookSecretRewrapped,
+    ),
+    webhook.begin,
+    webhook.evolve,
+)
+NOUNS = (FAMILY, SUBJECT, CLIENT, KEY, LOG, ACTION, WEBHOOK)
 
 FACTS: tuple[type[Fact], ...] = tuple(
     sorted({fact for noun in NOUNS for fact in (*noun.openings, *noun.changes)}, key=lambda fact: fact.CODE)

@@ -4,6 +4,7 @@ Knows neither the database nor when to sign.
 """
 
 import base64
+import fcntl
 import os
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -40,14 +41,35 @@ class Contradiction(Exception):
 
 
 class CheckpointStore:
-    """The folder outside the database's backup. One signer at a time: callers hold the ledger's lock.
+    """The folder outside the database's backup. One signer at a time: the process that leads.
 
     `checkpoint` is the last note and is replaced in one step; `checkpoint.previous` is the one before;
-    `vkey` is what an auditor needs; `frontier` spares reading the log from its beginning and is never trusted.
+    `vkey` is what an auditor needs; `frontier` spares reading the log from its beginning and is never trusted;
+    `signer.lock` is held by the process that signs.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._lead: int | None = None
+
+    def lead(self) -> bool:
+        """Whether this process is the one that signs here, from now on until it resigns or dies. Raises OSError."""
+        if self._lead is None:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = os.open(self.folder / "signer.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.close(lock)
+                return False
+            self._lead = lock
+        return True
+
+    def resign(self) -> None:
+        """Let another process sign."""
+        if self._lead is not None:
+            lock, self._lead = self._lead, None
+            os.close(lock)
 
     def last(self) -> str | None:
         """The last note as it stands there, or None where none was written. Raises OSError if it cannot be read."""
@@ -63,11 +85,22 @@ class CheckpointStore:
         text = self.last()
         if text is None:
             return None
-        checkpoint = next((found for public in publics if (found := verify(text, public))), None)
+        checkpoint = _verified(text, publics)
         if checkpoint is None:
             msg = "The last checkpoint is damaged or was signed by another key."
             raise Contradiction(msg)
         return Signed(checkpoint, self.frontier(checkpoint), text)
+
+    def before(self, *publics: bytes) -> Signed | None:
+        """The checkpoint before the last one with its frontier, None where one of the two is not there or damaged.
+
+        Raises OSError.
+        """
+        raw = self._read("checkpoint.previous")
+        text = "" if raw is None else raw.decode(errors="replace")
+        checkpoint = _verified(text, publics)
+        frontier = None if checkpoint is None else self.frontier(checkpoint, "frontier.previous")
+        return None if checkpoint is None or frontier is None else Signed(checkpoint, frontier, text)
 
     def public(self) -> bytes | None:
         """The public key as `vkey` states it: who can write here could have put another there. Raises OSError."""
@@ -76,9 +109,9 @@ class CheckpointStore:
             return None if raw is None else base64.b64decode(raw.split(b"+", 2)[2], validate=False)[1:]
         return None
 
-    def frontier(self, checkpoint: Checkpoint) -> bytes | None:
+    def frontier(self, checkpoint: Checkpoint, name: str = "frontier") -> bytes | None:
         """The frontier of the tree at that checkpoint, if the stored one folds to the signed root."""
-        raw = self._read("frontier")
+        raw = self._read(name)
         with suppress(ValueError):
             if raw is not None and Tree(checkpoint.size, raw).root() == checkpoint.root:
                 return raw
@@ -94,10 +127,11 @@ class CheckpointStore:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if verifier and self._read("vkey") != f"{verifier}\n".encode():
             self._replace("vkey", f"{verifier}\n".encode())
+        for name in ("frontier", "checkpoint"):
+            before = self._read(name)
+            if before is not None:
+                self._replace(f"{name}.previous", before)
         self._replace("frontier", frontier)
-        before = self._read("checkpoint")
-        if before is not None:
-            self._replace("checkpoint.previous", before)
         self._replace("checkpoint", text.encode(), sync=True)
         self._sync_folder()
 
@@ -108,6 +142,9 @@ class CheckpointStore:
     def set_aside(self, origin: str) -> None:
         """Keep the last note of a log that goes on under another name; it stays as evidence, and nothing follows it."""
         kept = self.folder / f"checkpoint.{origin.rpartition('/')[2]}"
+        with suppress(FileNotFoundError):
+            # first, because it says nothing of the log that goes on: if we crash here, this is done again
+            (self.folder / "checkpoint.previous").replace(f"{kept}.previous")
         (self.folder / "checkpoint").replace(kept)
         self._sync_folder()
 
@@ -134,6 +171,19 @@ class CheckpointStore:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _verified(text: str, publics: Iterable[bytes]) -> Checkpoint | None:
+    return next((found for public in publics if (found := verify(text, public))), None)
+
+
+def continues(signed: Signed, head: Head, leaves: Leaves) -> bool:
+    """Whether the log at `head` goes on from what was signed. Reads only what came since. Needs the frontier."""
+    try:
+        _demand_continuation(signed, head, leaves)
+    except Contradiction:
+        return False
+    return True
 
 
 def advance(store: CheckpointStore, head: Head, seed: bytes, leaves: Leaves, older: Iterable[bytes] = ()) -> str:

@@ -1,7 +1,7 @@
 """What the values of a filter are in SQL: one condition for each, and patterns and JSON in each engine's words."""
 
 from collections.abc import Mapping
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 from sqlalchemy import Boolean, ColumnElement, Text, and_, false, func, not_, or_, true
 from sqlalchemy.ext.compiler import compiles
@@ -10,6 +10,9 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from events import ids
 from events.values import AnyOf, Glob, Is, Login, Meaning, Network, Span, Times
+
+_BETWEEN: Final = 10
+"""Bytes: more than an address of IPv4 has, fewer than one of IPv6."""
 
 People = Mapping[str, bytes]
 """Login names that were looked up, with whose they are."""
@@ -61,7 +64,7 @@ def compared(meaning: Meaning, column: ColumnElement[Any], people: People) -> Co
             return and_(true(), *([] if low is None else [column >= low]), *([] if high is None else [column < high]))
         case Network(first, last):
             # both kinds stand in one column: a short and a long one may lie between each other as bytes
-            return and_(column >= first, column <= last, func.length(column) == len(first))
+            return and_(column >= first, column <= last, of_kind(column, len(first)))
         case Glob(parts):
             return func.lower(column).like(func.lower("%".join(map(_escaped, parts))), escape="\\")
         case Login(name, prefix):
@@ -71,6 +74,14 @@ def compared(meaning: Meaning, column: ColumnElement[Any], people: People) -> Co
             raise TypeError(msg)
         case _:
             assert_never(meaning)
+
+
+def of_kind(column: ColumnElement[Any], size: int) -> ColumnElement[bool]:
+    """An address of as many bytes: 4 or 16. Said as a bound, for PostgreSQL takes an equality for rare.
+
+    It would then gather and sort all that came from a network, where going back through the log finds enough at once.
+    """
+    return func.length(column) < _BETWEEN if size < _BETWEEN else func.length(column) > _BETWEEN
 
 
 def _owned(column: ColumnElement[Any], stream: bytes | None, prefix: str) -> ColumnElement[bool]:

@@ -60,7 +60,7 @@ def row(event: Event, names: Names | None = None) -> dict[str, Any]:
         "family": ids.to_text("fam", event.stream) if NOUN_OF[type(fact)] is FAMILY else None,
         "subject": subject,
         "name": (names or {}).get(ids.parse("sub", subject)) if subject else None,
-        "client": getattr(fact, "client", None),
+        "client": getattr(fact, "client", "") or None,
         "actor": fact.actor,
         "request": fact.request or None,
         "jti": getattr(fact, "jti", None),
@@ -100,16 +100,17 @@ def _csv(rows: Iterable[dict[str, Any]], _first: bool) -> str:
 
 
 def _ndjson(rows: Iterable[dict[str, Any]], _first: bool) -> str:
-    return "".join(f"{_json(one)}\n" for one in rows)
+    return "".join(f"{as_json(one)}\n" for one in rows)
 
 
 def _array(rows: Iterable[dict[str, Any]], first: bool) -> str:
     texts = iter(rows)
-    begun = [f"\n{_json(one)}" for one in islice(texts, 1)] if first else []
-    return "".join([*begun, *(f",\n{_json(one)}" for one in texts)])
+    begun = [f"\n{as_json(one)}" for one in islice(texts, 1)] if first else []
+    return "".join([*begun, *(f",\n{as_json(one)}" for one in texts)])
 
 
-def _json(one: dict[str, Any]) -> str:
+def as_json(one: dict[str, Any]) -> str:
+    """A row as JSON; its body stands in it as it is stored."""
     return msgspec.json.encode(one | {"body": msgspec.Raw(one["body"].encode())}).decode()
 
 

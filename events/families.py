@@ -1,17 +1,35 @@
 """Reading families: by id together with their subject, by subject, and in slices for the sweeper."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import projections, reads, schema
-from events.client import Client
+from events.client import Client, stream_of
 from events.decision import State, States
 from events.family import LIVING, Family
 from events.log import STREAM, Log
 from events.subject import Subject
+
+
+class Standing(NamedTuple):
+    """What stands under one master key."""
+
+    families: int = 0
+    """That live."""
+    until: int = 0
+    """When the last of them ends, unless it is refreshed (microseconds)."""
+
+
+class Reach(NamedTuple):
+    """Whom it would hit if a master key were revoked."""
+
+    families: int
+    subjects: int
+    staff: int
+    """Of the families, sessions of the dashboard."""
 
 
 class Held(NamedTuple):
@@ -19,6 +37,37 @@ class Held(NamedTuple):
 
     family: Family
     subject: Subject | None
+    recovered_at: int = 0
+    """The log was recovered then (microseconds), and what had begun before has ended; 0 where that never happened."""
+
+    @property
+    def living(self) -> bool:
+        """Whether the family is alive, as far as its own state and the log's can tell."""
+        return self.family.living and self.family.started_at >= self.recovered_at
+
+
+_RECOVERED_AT = func.coalesce(
+    select(schema.log.c.recovered_at).where(schema.log.c.id == STREAM).scalar_subquery(), literal_column("0")
+)
+
+
+_F = schema.families.c
+_ENDS = case((_F.idle_until < _F.ends_at, _F.idle_until), else_=_F.ends_at)
+DASHBOARD = "dashboard"
+_COUNTED_AT_ONCE = 100_000
+_AWAITED_MS = 60_000
+"""How long the preview of a brake may count on PostgreSQL."""
+
+
+def _under(number: int) -> ColumnElement[bool]:
+    return and_(_F.status == LIVING, _F.key == number)
+
+
+def left_behind(connection: Connection, numbers: Iterable[int], now: int) -> int | None:
+    """One of these master keys that families stand under which can still be used (microseconds), if there is one."""
+    query = select(_F.key).where(_F.status == LIVING, _F.key.in_(numbers), now < _ENDS).limit(1)
+    found: int | None = connection.execute(query).scalar_one_or_none()
+    return found
 
 
 class FamilyReader:
@@ -35,7 +84,12 @@ class FamilyReader:
     async def seen(self, stream: bytes, client: bytes) -> States:
         """What a rule about a token has to see, all of one moment: the family, its subject, a client, the log."""
         async with reads.snapshot(self._engine) as connection:
-            return await connection.run_sync(_seen, stream, client)
+            return await connection.run_sync(_seen, (stream,), (client,))
+
+    async def all_seen(self, streams: Sequence[bytes]) -> States:
+        """The same for some families together, each with the client that it is of."""
+        async with reads.snapshot(self._engine) as connection:
+            return await connection.run_sync(_seen, streams)
 
     async def of_subject(self, subject: bytes, limit: int = 200) -> list[Family]:
         """The subject's families, newest first, ended ones too."""
@@ -44,12 +98,48 @@ class FamilyReader:
         async with reads.snapshot(self._engine) as connection:
             return [Family(*row) for row in await connection.execute(query)]
 
-    async def count_living(self) -> int:
-        """How many families live, counted one by one."""
+    async def has(self, subject: bytes, client: str) -> bool:
+        """Whether the subject ever had a family of this client."""
         table = schema.families
-        query = select(func.count()).select_from(table).where(table.c.status == LIVING)
+        query = select(table.c.id).where(table.c.subject == subject, table.c.client == client).limit(1)
         async with reads.snapshot(self._engine) as connection:
-            return int((await connection.execute(query)).scalar_one())
+            return (await connection.execute(query)).first() is not None
+
+    async def standing(self) -> dict[int, Standing]:
+        """How many families live, counted one by one, and when they end, for each master key that they stand under.
+
+        In slices, each of its own moment: a snapshot over many millions would be a long one.
+        """
+        found: dict[int, Standing] = {}
+        cursor: bytes | None = b""
+        while cursor is not None:
+            cursor = await self._count_slice(cursor, found)
+        return found
+
+    async def _count_slice(self, cursor: bytes, found: dict[int, Standing]) -> bytes | None:
+        """Add the families behind one; answers with the last of them, None where they were the last of all."""
+        bound = select(_F.id).where(_F.id > cursor).order_by(_F.id).offset(_COUNTED_AT_ONCE - 1).limit(1)
+        async with reads.snapshot(self._engine) as connection:
+            last: bytes | None = (await connection.execute(bound)).scalar_one_or_none()
+            within = [_F.id > cursor, *([] if last is None else [_F.id <= last])]
+            query = select(_F.key, func.count(), func.max(_ENDS)).where(_F.status == LIVING, *within).group_by(_F.key)
+            for number, count, until in await connection.execute(query):
+                before = found.get(number, Standing())
+                found[number] = Standing(before.families + count, max(before.until, until))
+        return last
+
+    async def reach_of(self, number: int) -> Reach:
+        """Who has a living family under this master key: a full count, for somebody who waits for it."""
+        staff = func.coalesce(func.sum(case((_F.client == DASHBOARD, 1), else_=0)), 0)
+        query = select(func.count(), func.count(_F.subject.distinct()), staff).where(_under(number))
+        async with reads.snapshot(self._engine, _AWAITED_MS) as connection:
+            return Reach(*(await connection.execute(query)).one())
+
+    async def under(self, number: int, cursor: bytes, size: int) -> list[bytes]:
+        """The next living families under this master key, by id."""
+        query = select(_F.id).where(_under(number), _F.id > cursor).order_by(_F.id).limit(size)
+        async with reads.snapshot(self._engine) as connection:
+            return list((await connection.execute(query)).scalars())
 
     async def slice_after(self, cursor: bytes, size: int) -> list[Family]:
         """The next families by id, for jobs that go through all of them at a bounded cost."""
@@ -59,22 +149,23 @@ class FamilyReader:
             return [Family(*row) for row in await connection.execute(query)]
 
     async def _fetch_held(self, wanted: frozenset[bytes]) -> Mapping[bytes, Held]:
-        query = projections.FAMILY_AND_OWNER.where(schema.families.c.id.in_(wanted))
+        query = projections.FAMILY_AND_OWNER.add_columns(_RECOVERED_AT).where(schema.families.c.id.in_(wanted))
         async with reads.snapshot(self._engine) as connection:
             rows = (await connection.execute(query)).all()
-        return {row[0]: Held(*projections.family_and_owner(row)) for row in rows}
+        return {row[0]: Held(*projections.family_and_owner(row[:-1]), row[-1]) for row in rows}
 
 
-def _seen(connection: Connection, stream: bytes, client: bytes) -> States:
-    families = projections.load(connection, Family, (stream,))
+def _seen(connection: Connection, streams: Sequence[bytes], clients: Sequence[bytes] = ()) -> States:
+    families = projections.load(connection, Family, streams)
     owners = {one.subject for one in families}
+    apps = {*clients} or {stream_of(one.client) for one in families}
     found: list[State] = [
         *families,
         *projections.load(connection, Subject, owners),
-        *projections.load(connection, Client, (client,)),
+        *projections.load(connection, Client, apps),
         *projections.load(connection, Log, (STREAM,)),
     ]
     states = States()
-    states.by_stream.update(dict.fromkeys((stream, client, STREAM, *owners)))
+    states.by_stream.update(dict.fromkeys((*streams, *apps, STREAM, *owners)))
     states.by_stream.update((one.id, one) for one in found)
     return states

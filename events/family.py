@@ -37,6 +37,12 @@ class TokenIssued(Fact):
     network_tag: str = ""
     replaces: str = ""
     """The family that this one takes over from."""
+    acr: str = ""
+    """How much the authentication is worth, as the backend that did it names the level."""
+    jkt: str = ""
+    """Thumbprint of the key that whoever uses the family has to prove (RFC 7638), where it is bound to one."""
+    country_tag: str = ""
+    """Empty where no country is known of the address."""
 
 
 class TokenRotated(Fact):
@@ -57,6 +63,8 @@ class TokenRotated(Fact):
     device_tag: str = ""
     network_tag: str = ""
     """Both only where the key changed: the same device and network, tagged under the new key."""
+    country_tag: str = ""
+    """Where the key changed, or where the country became known without a move."""
 
 
 class TokenRetried(Fact):
@@ -73,6 +81,8 @@ class TokenRetried(Fact):
     exp: int
     network_tag: str = ""
     """Where it came from, if not from the family's last network."""
+    country_tag: str = ""
+    """The same of the country."""
 
 
 class TokenReuseDetected(Fact):
@@ -91,6 +101,7 @@ class TokenReuseDetected(Fact):
     """`one_behind` or `older`."""
     device_tag: str = ""
     network_tag: str = ""
+    country_tag: str = ""
 
 
 class TokenRefused(Fact):
@@ -105,6 +116,8 @@ class TokenRefused(Fact):
     reason: str
     omitted: int = 0
     """How many such refusals were left out since the last one that was written."""
+    changed: str = ""
+    """What had changed, where the client's policy refuses it for that: words as in `family.context_changed`."""
 
 
 class FamilyRevoked(Fact):
@@ -120,6 +133,8 @@ class FamilyRevoked(Fact):
     """Number of the incident, `[A-Za-z0-9._-]{1,32}`."""
     action: str = ""
     """The action that this is a part of."""
+    changed: str = ""
+    """What had changed, where the client's policy ends it for that: words as in `family.context_changed`."""
 
 
 class FamilyExpired(Fact):
@@ -135,7 +150,7 @@ class FamilyExpired(Fact):
 
 
 class FamilyContextChanged(Fact):
-    """The family was used from another device or network than before."""
+    """The family was used from another device, network or country than before, and the client's policy let it."""
 
     TYPE: ClassVar[str] = "family.context_changed"
     CODE: ClassVar[int] = 8
@@ -143,9 +158,11 @@ class FamilyContextChanged(Fact):
     subject: str
     client: str
     changed: str
-    """`device`, `network`, or both with a space between."""
+    """Of `device`, `network` and `country`, with a space between."""
     device_tag: str
     network_tag: str
+    country_tag: str = ""
+    """Empty where no country is known of the address: the one before stays."""
 
 
 class DashboardLookedUp(Fact):
@@ -201,6 +218,12 @@ FamilyChange: TypeAlias = (
 )
 FamilyFact: TypeAlias = TokenIssued | FamilyChange
 
+DEVICE = "device"
+NETWORK = "network"
+COUNTRY = "country"
+CONTEXT = (DEVICE, NETWORK, COUNTRY)
+"""What of a context can change, in the order in which it is written."""
+
 LIVING = "living"
 REVOKED = "revoked"
 EXPIRED = "expired"
@@ -240,6 +263,12 @@ class Family(msgspec.Struct, frozen=True):
     ended_reason: str = ""
     device: str = ""
     """What the user calls the device (from a private row)."""
+    acr: str = ""
+    jkt: str = ""
+    """Thumbprint of the key that the family is bound to (RFC 9449)."""
+    country_tag: str = ""
+    changed: str = ""
+    """What of the context ever changed, whether that was let be or not: of `CONTEXT`, separated by spaces."""
 
     @property
     def living(self) -> bool:
@@ -270,6 +299,9 @@ def begin(stream: bytes, at: int, fact: TokenIssued, account: Account) -> Family
         jti=fact.jti,
         access_until=fact.exp,
         device=account.device,
+        acr=fact.acr,
+        jkt=fact.jkt,
+        country_tag=fact.country_tag,
     )
 
 
@@ -289,6 +321,8 @@ def evolve(state: Family, at: int, fact: FamilyChange, _account: Account) -> Fam
                 key=fact.key or state.key,
                 device_tag=fact.device_tag or state.device_tag,
                 network_tag=fact.network_tag or state.network_tag,
+                # A tag under the key of before can be compared with nothing any more.
+                country_tag=fact.country_tag or ("" if fact.key else state.country_tag),
             )
         case TokenRetried():
             access_until = max(state.access_until, fact.exp)
@@ -296,14 +330,22 @@ def evolve(state: Family, at: int, fact: FamilyChange, _account: Account) -> Fam
         case TokenReuseDetected():
             return msgspec.structs.replace(state, version=version, reused_at=state.reused_at or at)
         case TokenRefused():
-            return msgspec.structs.replace(state, version=version, refusals=_noted(state.refusals, fact.reason, at))
+            noted = _noted(state.refusals, fact.reason, at)
+            changed = _with(state.changed, fact.changed)
+            return msgspec.structs.replace(state, version=version, refusals=noted, changed=changed)
         case FamilyRevoked():
-            return _ended(state, version, REVOKED, at, fact)
+            ended = _ended(state, version, REVOKED, at, fact)
+            return msgspec.structs.replace(ended, changed=_with(state.changed, fact.changed))
         case FamilyExpired():
             return _ended(state, version, EXPIRED, at, fact)
         case FamilyContextChanged():
             return msgspec.structs.replace(
-                state, version=version, device_tag=fact.device_tag, network_tag=fact.network_tag
+                state,
+                version=version,
+                device_tag=fact.device_tag,
+                network_tag=fact.network_tag,
+                country_tag=fact.country_tag or state.country_tag,
+                changed=_with(state.changed, fact.changed),
             )
         case DashboardLookedUp() | DashboardExported() | DashboardPreviewed():
             return msgspec.structs.replace(state, version=version)
@@ -319,6 +361,14 @@ def refused_in_minute(state: Family, reason: str, at: int) -> bool:
 def _noted(refusals: str, reason: str, at: int) -> str:
     others = [r for r in refusals.split(" ") if r and not r.startswith(f"{reason}@")]
     return " ".join(sorted([*others, f"{reason}@{at // 60_000_000}"]))
+
+
+def _with(changed: str, more: str) -> str:
+    """Both lists of what changed, as one."""
+    if not more or more == changed:
+        return changed
+    words = {*changed.split(), *more.split()}
+    return " ".join(word for word in CONTEXT if word in words)
 
 
 def _ended(state: Family, version: int, status: str, at: int, fact: FamilyRevoked | FamilyExpired) -> Family:

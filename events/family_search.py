@@ -1,19 +1,20 @@
-"""Searching families by filters, the latest begun first. They are found by going through the table; never writes."""
+"""Searching families by filters, the latest begun first: through the table, odd ones by their index. Never writes."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import budget, ids, reads, schema
 from events.budget import TooSlow
 from events.conditions import People, any_of, compared, excluded
-from events.family import LIVING, Family
+from events.family import CONTEXT, LIVING, Family
 from events.fields import FAMILIES
 from events.filters import Mistake, Query, Term, parse
 from events.ledger import Unavailable
 from events.planning import looked_up
+from events.selections import Group, groups
 from events.spans import moment
 from events.tallies import COUNT_CAP, Count
 from events.values import Is, Meaning, Span, Times
@@ -73,11 +74,14 @@ class FamilySearch:
         """How many match."""
         return await self._read(query, now, _count)
 
-    async def matching(self, query: Query, now: int, limit: int) -> list[bytes] | TooSlow:
-        """Ids of all that match, the latest begun first: what a bulk action freezes. Ask for one more than may be."""
+    async def living(self, query: Query, now: int, limit: int) -> list[bytes] | TooSlow:
+        """Ids of all living ones that match, the latest begun first: what a bulk action freezes.
+
+        Ask for one more than may be.
+        """
 
         async def read(connection: AsyncConnection, found: list[ColumnElement[bool]]) -> list[bytes]:
-            wanted = select(_F.id).where(*found).order_by(_F.id.desc()).limit(limit)
+            wanted = select(_F.id).where(*found, _F.status == LIVING).order_by(_F.id.desc()).limit(limit)
             return list((await connection.execute(wanted)).scalars())
 
         return await self._read(query, now, read)
@@ -93,6 +97,10 @@ class FamilySearch:
                 for row in await connection.execute(wanted):
                     found[row[0]] = Row(Family(*row[:-2]), row[-2] or ""), row[-1] or ""
         return [found[one] for one in streams if one in found]
+
+    async def made_of(self, streams: Sequence[bytes]) -> list[Group]:
+        """What these families are, counted by user and client."""
+        return await groups(self._engine, streams)
 
     async def started_since(self, text: str, at: int, limit: int) -> tuple[bytes, ...]:
         """Living families that match a query as it was typed and began at a time or later, in microseconds.
@@ -163,13 +171,16 @@ def _matches(key: str, column: str, meaning: Meaning, people: People, now: int) 
             return compared(meaning, _F[column], people)
 
 
+# Both are spelled out, not bound: as in `schema.SUSPICIOUS`, whose index serves them.
+_REUSED = _F.reused_at > literal_column("0")
 _STATES: dict[str, ColumnElement[bool]] = {
     "living": _F.status == LIVING,
     "revoked": _F.status == "revoked",
     "expired": _F.status == "expired",
     "ended": _F.status != LIVING,
-    "suspicious": (_F.reused_at > 0) | (_F.ended_by == "policy"),
-    "reuse": _F.reused_at > 0,
+    "suspicious": _REUSED | (_F.ended_by == literal_column("'policy'")),
+    "reuse": _REUSED,
     "refusals": _F.refusals != "",
     "device": _F.device != "",
+    **{f"{what}_change": _F.changed.contains(what) for what in CONTEXT},
 }

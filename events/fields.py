@@ -10,8 +10,10 @@ from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from events import catalogue, ids
+from events.family import CONTEXT
 from events.spans import ages, coming, numbers, times
 from events.values import (
+    Glob,
     Is,
     Login,
     Meaning,
@@ -94,6 +96,10 @@ _OP_OF_TYPE = {
     "subject.login_succeeded": "access",
     "subject.login_failed": "fail",
     "subject.login_blocked": "fail",
+    "subject.factor_asked": "access",
+    "subject.factor_used": "access",
+    "subject.recovery_code_used": "access",
+    "subject.factor_failed": "fail",
     "dashboard.signed_in": "access",
     "dashboard.looked_up": "access",
     "dashboard.exported": "access",
@@ -152,10 +158,17 @@ def actors(text: str, quoted: bool) -> Meaning | Wrong:
     return exact(text, quoted)
 
 
+def contexts(text: str, _quoted: bool) -> Meaning | Wrong:
+    """What can change of a context; facts hold several in one text."""
+    word = text.lower()
+    return Glob(("", word, "")) if word in CONTEXT else Wrong("does not know this value", _nearest(word, _CONTEXT))
+
+
 def _enum(known: Mapping[str, int | str | tuple[int, ...]]) -> Reader:
     return one_of(known, lambda word: _nearest(word, known))
 
 
+_CONTEXT = dict.fromkeys(CONTEXT)
 _FAMILY = f"fam_{'a' * 26}"
 _USER = Field(
     "user",
@@ -215,6 +228,14 @@ EVENTS: Final = field_set(
     ),
     Field("reason", "Why: the code that the event gives", words, ("reuse", "user_*"), body="reason", indexed=True),
     Field("ticket", "Number of the incident", words, ("INC-4711",), body="ticket", indexed=True),
+    Field(
+        "changed",
+        "What was other than at the use before, whether the client's policy let it be, refused it or ended the session",
+        contexts,
+        ("country",),
+        body="changed",
+        values=CONTEXT,
+    ),
     Field("at", "When", times, ("24h", "2026-11-20", "2026-11-20T09:30Z..2h", ">=2026-11-01"), column="at"),
     Field(
         "position",
@@ -235,7 +256,14 @@ _STATES: Mapping[str, str] = {
     "ended": "ended",
     "suspicious": "suspicious",
 }
-_MARKS: Mapping[str, str] = {"reuse": "reuse", "refusals": "refusals", "device": "device"}
+_MARKS: Mapping[str, str] = {
+    "reuse": "reuse",
+    "refusals": "refusals",
+    "device": "device",
+    "device_change": "device_change",
+    "network_change": "network_change",
+    "country_change": "country_change",
+}
 
 FAMILIES: Final = field_set(
     "families",
@@ -249,7 +277,8 @@ FAMILIES: Final = field_set(
     ),
     Field(
         "has",
-        "`reuse`: a used token came again; `refusals`: a genuine token was refused; `device`: it has a name",
+        "`reuse`: a used token came again; `refusals`: a genuine token was refused; `device`: it has a name; "
+        "`device_change` and its like: its token came from another one than before, whether that was let be or not",
         _enum(_MARKS),
         ("reuse",),
         column="reused_at",

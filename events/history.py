@@ -56,6 +56,11 @@ class HistoryReader:
         async with reads.snapshot(self._engine) as connection:
             return Head(*(await connection.execute(select(*columns))).one())
 
+    async def newest(self) -> int:
+        """Position of the last event."""
+        async with reads.snapshot(self._engine) as connection:
+            return int((await connection.execute(select(schema.head.c.size))).scalar_one()) - 1
+
     async def before(self, position: int | None, limit: int) -> list[Event]:
         """The newest events, or those before a position, newest first."""
         query = selected().order_by(_E.position.desc()).limit(limit)

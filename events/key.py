@@ -57,7 +57,18 @@ class KeyRevoked(Fact):
     """The action that this is a part of."""
 
 
-KeyChange: TypeAlias = KeyActivated | KeyRetired | KeyRevoked
+class KeyRewrapped(Fact):
+    """The private key was wrapped anew, under another master key; it signs and verifies as before."""
+
+    TYPE: ClassVar[str] = "key.rewrapped"
+    CODE: ClassVar[int] = 53
+
+    key: str
+    wrapped_by: int
+    """Number of the master key that wraps the private key now."""
+
+
+KeyChange: TypeAlias = KeyActivated | KeyRetired | KeyRevoked | KeyRewrapped
 KeyFact: TypeAlias = KeyCreated | KeyChange
 
 NEXT = "next"
@@ -98,7 +109,7 @@ def begin(stream: bytes, at: int, fact: KeyCreated, account: Account) -> Key:
     )
 
 
-def evolve(state: Key, at: int, fact: KeyChange, _account: Account) -> Key:
+def evolve(state: Key, at: int, fact: KeyChange, account: Account) -> Key:
     """The state after one more fact."""
     version = state.version + 1
     match fact:
@@ -108,5 +119,7 @@ def evolve(state: Key, at: int, fact: KeyChange, _account: Account) -> Key:
             return msgspec.structs.replace(state, version=version, status=RETIRED, retire_at=fact.until)
         case KeyRevoked():
             return msgspec.structs.replace(state, version=version, status=REVOKED, retire_at=at)
+        case KeyRewrapped():
+            return msgspec.structs.replace(state, version=version, wrapped=account.wrapped, wrapped_by=fact.wrapped_by)
         case _:
             assert_never(fact)

@@ -33,7 +33,7 @@ class ContextExpired(Fact):
 
 
 class LedgerRecovered(Fact):
-    """An older copy was taken into use again: every family that began before has ended."""
+    """An older copy was taken into use again: families that began before have ended, unless kept."""
 
     TYPE: ClassVar[str] = "ledger.recovered"
     CODE: ClassVar[int] = 66
@@ -46,7 +46,19 @@ class LedgerRecovered(Fact):
     keep_sessions: bool = False
 
 
-LogChange: TypeAlias = ContextExpired | LedgerRecovered
+class MasterKeyRevoked(Fact):
+    """From here on no refresh token under this master key is taken any more, whatever family it is of."""
+
+    TYPE: ClassVar[str] = "master_key.revoked"
+    CODE: ClassVar[int] = 67
+
+    number: int
+    """Of the master key."""
+    action: str = ""
+    """The action that this is a part of; it ends the families that stand under the key."""
+
+
+LogChange: TypeAlias = ContextExpired | LedgerRecovered | MasterKeyRevoked
 LogFact: TypeAlias = LogStarted | LogChange
 
 
@@ -60,6 +72,12 @@ class Log(msgspec.Struct, frozen=True):
     contexts_below: int = 0
     recovered_at: int = 0
     """Families that began before this are ended; 0 when nothing was recovered or sessions were kept."""
+    revoked_keys: str = ""
+    """Numbers of the master keys whose refresh tokens are refused, separated by spaces."""
+
+    def has_revoked(self, number: int) -> bool:
+        """Whether refresh tokens under this master key are refused."""
+        return bool(self.revoked_keys) and str(number) in self.revoked_keys.split()
 
 
 def begin(stream: bytes, at: int, fact: LogStarted, _account: Account) -> Log:
@@ -73,5 +91,8 @@ def evolve(state: Log, at: int, fact: LogChange, _account: Account) -> Log:
     if isinstance(fact, ContextExpired):
         below = max(state.contexts_below, fact.below)
         return msgspec.structs.replace(state, version=version, contexts_below=below)
+    if isinstance(fact, MasterKeyRevoked):
+        revoked = f"{state.revoked_keys} {fact.number}".strip()
+        return msgspec.structs.replace(state, version=version, revoked_keys=revoked)
     recovered_at = state.recovered_at if fact.keep_sessions else at
     return msgspec.structs.replace(state, version=version, origin=fact.origin, recovered_at=recovered_at)

@@ -2,8 +2,10 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-from events import sqlite
+from events.postgres import PostgresStore
+from events.sqlite import SqliteStore
 
 
 class NotOurs(Exception):
@@ -37,12 +40,19 @@ def _config() -> Config:
 
 def newest() -> str:
     """The schema version that this code works with."""
-    return ScriptDirectory.from_config(_config()).get_current_head() or ""
+    return _scripts(_config().get_main_option("script_location") or "").get_current_head() or ""
 
 
 def versions() -> frozenset[str]:
     """All schema versions that this code has heard of."""
-    return frozenset(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    scripts = _scripts(_config().get_main_option("script_location") or "")
+    return frozenset(script.revision for script in scripts.walk_revisions())
+
+
+@cache
+def _scripts(folder: str) -> ScriptDirectory:
+    """The migrations; each asking would load all of them again."""
+    return ScriptDirectory(folder)
 
 
 def current(connection: Connection) -> str | None:
@@ -57,35 +67,45 @@ def upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def is_behind(database: Path) -> bool:
-    """Whether there is a ledger in the file whose schema is not today's."""
-    if not database.is_file() or not database.stat().st_size:
+def is_behind(store: SqliteStore | PostgresStore) -> bool:
+    """Whether there is a ledger whose schema is not today's."""
+    if isinstance(store, SqliteStore) and not _has_content(store.database):
         return False
-    with sqlite.sync_read_engine(database).connect() as connection:
-        return current(connection) not in {None, newest()}
+    return store.read(current) not in {None, newest()}
 
 
-def bring_up(database: Path) -> Upgrade:
-    """Create the SQLite file, or bring its schema up after copying it aside; where it is today's, nothing happens.
+def bring_up(store: SqliteStore | PostgresStore) -> Upgrade:
+    """Create the schema, or bring it up to date; where it is today's, nothing happens.
 
-    Holds the ledger's lock all the while. Raises NotOurs, and what SQLAlchemy and the system raise.
+    An SQLite file is created where it is missing and copied aside before a change; of PostgreSQL the operator keeps
+    backups. Nobody writes meanwhile. Raises NotOurs, and what SQLAlchemy and the system raise.
     """
+    if isinstance(store, PostgresStore):
+        return store.change_schema(lambda connection: _brought_up(connection, lambda _before: None))
+    database = store.database
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    with sqlite.transaction(database) as connection:
-        before = current(connection)
-        if before == newest():
-            return Upgrade(before, before, None)
-        _check_ours(connection, before)
-        copy = _copied_aside(database, before) if before else None
-        # If we crash from here on, the old schema stands: all of it is one transaction.
-        upgrade(connection)
+    return store.transact(lambda connection: _brought_up(connection, partial(_copied_aside, database)))
+
+
+def _has_content(database: Path) -> bool:
+    return database.is_file() and bool(database.stat().st_size)
+
+
+def _brought_up(connection: Connection, keep: Callable[[str], Path | None]) -> Upgrade:
+    before = current(connection)
+    if before == newest():
+        return Upgrade(before, before, None)
+    _check_ours(connection, before)
+    copy = keep(before) if before else None
+    # If we crash from here on, the old schema stands: all of it is one transaction.
+    upgrade(connection)
     return Upgrade(before, newest(), copy)
 
 
 def _check_ours(connection: Connection, before: str | None) -> None:
     if before is None and inspect(connection).get_table_names():
-        raise NotOurs("The database holds tables of something else: set LEDGER_DATABASE_URL to a file of its own.")
+        raise NotOurs("The database holds tables of something else: set LEDGER_DATABASE_URL to one of its own.")
     if before is not None and before not in versions():
         raise NotOurs(f"The ledger's schema {before} is newer than this session-ledger: install a later version.")
 

@@ -1,15 +1,18 @@
 """What happened in the last 24 hours, in numbers and in the few events that somebody should look at. Never writes."""
 
+import ipaddress
 from bisect import bisect_right
 from collections import Counter
 from typing import Final, NamedTuple
 
-from sqlalchemy import Text, cast, func, select, union_all
+from sqlalchemy import ColumnElement, Text, and_, cast, func, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, catalogue, history, schema
+from events import budget, catalogue, history, private, schema
 from events.budget import TooSlow
+from events.conditions import unindexed
 from events.fact import Fact
+from events.factor import SubjectFactorFailed
 from events.family import FamilyRevoked, TokenIssued, TokenRefused, TokenRetried, TokenReuseDetected, TokenRotated
 from events.history import Event
 from events.positions import positions_at
@@ -22,10 +25,16 @@ COUNTED: Final = (TokenIssued, TokenRetried, TokenReuseDetected, TokenRefused, F
 CAP: Final = 20_000
 """Events of one type that are counted; beyond it a bar says `more`."""
 ALERTS: Final = 12
+MANY: Final = 5
+"""Users, for whom wrong passwords came from one address, that are too many for one household or a mistyping office."""
+GUESSERS: Final = 3
 LOOKED_AT: Final = 500
 """Retries and refusals that are looked into: where they came from, and why."""
 
 _E = schema.events.c
+_P = schema.event_private.c
+_ORDINARY: Final[ColumnElement[str]] = literal_column(f"'{schema.ORDINARY_ACTOR}'")
+"""Said, so that the index on actor may be used, which leaves it out."""
 
 
 class Overview(NamedTuple):
@@ -43,11 +52,25 @@ class Overview(NamedTuple):
     rotations: int
     """Refreshes in the last five minutes."""
     alerts: list[Event]
-    """Reuses and blocks of sign-in, newest first."""
+    """Reuses, blocks of sign-in, and families whose policy refused or ended them in another country, newest first."""
     retries: list[tuple[str, int, int]]
     """Clients whose tokens came twice in time: name, how often, and how often from another network."""
     ahead: int
     """Tokens newer than the ledger knows: commits were lost."""
+    guessers: list["Guesser"]
+    """Addresses from which passwords of many were tried, those of most users first."""
+
+
+class Guesser(NamedTuple):
+    """An address from which wrong passwords came for several users."""
+
+    ip: str
+    wrong: int
+    users: int
+    """For how many of whom there is an account."""
+    signed_in: int
+    """Sessions that began from there in the same time: passwords that fitted."""
+    last_at: int
 
 
 class OverviewReader:
@@ -75,9 +98,10 @@ async def _read(connection: AsyncConnection, now: int) -> Overview:
         by_type={fact.TYPE: _in_hours(found[fact.CODE], edges) for fact in COUNTED},
         capped=any(len(positions) > CAP for positions in found.values()),
         rotations=(await connection.execute(rotations)).scalar_one(),
-        alerts=await _newest(connection, (TokenReuseDetected.CODE, SubjectLoginBlocked.CODE), edges[0], ALERTS),
+        alerts=await _alerts(connection, edges[0]),
         retries=_by_client(await _facts(connection, TokenRetried.CODE, edges[0])),
         ahead=_ahead(await _facts(connection, TokenRefused.CODE, edges[0])),
+        guessers=await _guessers(connection, edges[0]) if found[SubjectLoginFailed.CODE] else [],
     )
 
 
@@ -100,12 +124,77 @@ async def _positions(connection: AsyncConnection, low: int) -> dict[int, list[in
     return found
 
 
+async def _alerts(connection: AsyncConnection, low: int) -> list[Event]:
+    found = await _newest(connection, (TokenReuseDetected.CODE, SubjectLoginBlocked.CODE), low, ALERTS)
+    found += await _abroad(connection, low)
+    found += [one for one in await _newest(connection, (SubjectFactorFailed.CODE,), low, ALERTS) if _is_odd(one.fact)]
+    return sorted(found, key=lambda event: -event.position)[:ALERTS]
+
+
+def _is_odd(fact: Fact) -> bool:
+    """Whether a second factor that did not fit is more than mistyping: guessed, used before, or copied."""
+    return isinstance(fact, SubjectFactorFailed) and (fact.reason != "wrong" or bool(fact.until))
+
+
+async def _abroad(connection: AsyncConnection, low: int) -> list[Event]:
+    """Of each family whose policy said no to another country, the newest time: a thief asks again and again."""
+    of_policy = and_(unindexed(_E.type) == FamilyRevoked.CODE, _E.actor == "policy", _E.actor != _ORDINARY)
+    newest: dict[bytes, int] = {}
+    for which in (_E.type == TokenRefused.CODE, of_policy):
+        few = select(_E.position, _E.type, _E.stream, _E.body).where(which, _E.position >= low)
+        for row in await connection.execute(few.order_by(_E.position.desc()).limit(LOOKED_AT)):
+            fact = catalogue.decode(row.type, row.body)
+            if getattr(fact, "reason", "") == "country_changed":
+                newest[row.stream] = max(row.position, newest.get(row.stream, 0))
+    if not newest:
+        return []
+    latest = sorted(newest.values())[-ALERTS:]
+    return await history.fetch(connection, history.selected().where(_E.position.in_(latest)))
+
+
 async def _newest(connection: AsyncConnection, codes: tuple[int, ...], low: int, limit: int) -> list[Event]:
     found: list[Event] = []
     for code in codes:  # one by one, because each is a stretch of the index on type
         query = history.selected().where(_E.type == code, _E.position >= low).order_by(_E.position.desc()).limit(limit)
         found += await history.fetch(connection, query)
     return sorted(found, key=lambda event: -event.position)[:limit]
+
+
+async def _guessers(connection: AsyncConnection, low: int) -> list[Guesser]:
+    """Of the newest wrong passwords, where those for many users came from, and how often it worked."""
+    newest = (
+        select(_E.position, _E.subject, _E.at)
+        .where(_E.type == SubjectLoginFailed.CODE, _E.position >= low)
+        .order_by(_E.position.desc())
+        .limit(LOOKED_AT)
+        .subquery()
+    )
+    users = func.count(newest.c.subject.distinct())
+    query = (
+        select(_P.ip, func.count(), users, func.max(newest.c.at))
+        .join_from(newest, schema.event_private, _P.position == newest.c.position)
+        .where(_P.kind == private.CONTEXT, _P.ip.is_not(None))
+        .group_by(_P.ip)
+        .having(users >= MANY)
+        .order_by(users.desc(), _P.ip)
+        .limit(GUESSERS)
+    )
+    rows = (await connection.execute(query)).all()
+    return [
+        Guesser(str(ipaddress.ip_address(ip)), wrong, people, await _began_from(connection, ip, low), at)
+        for ip, wrong, people, at in rows
+    ]
+
+
+async def _began_from(connection: AsyncConnection, ip: bytes, low: int) -> int:
+    near = select(_P.position).where(_P.ip == ip, _P.position >= low).order_by(_P.position.desc()).limit(LOOKED_AT)
+    few = near.subquery()
+    query = (
+        select(func.count())
+        .join_from(few, schema.events, _E.position == few.c.position)
+        .where(_E.type == TokenIssued.CODE)
+    )
+    return int((await connection.execute(query)).scalar_one())
 
 
 async def _facts(connection: AsyncConnection, code: int, low: int) -> list[Fact]:

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from events import budget, history, private, reads, schema
 from events.budget import TooSlow
 from events.catalogue import FAMILY, SUBJECT
+from events.conditions import of_kind
+from events.factor import SubjectFactorFailed
 from events.family import LIVING, Family, TokenIssued, TokenRefused, TokenReuseDetected, TokenRotated
 from events.history import Event
 from events.positions import positions_at
@@ -19,18 +21,16 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CAP = 1_000
 """Families are counted up to here, and said so."""
-ROWS = 20_000
-"""Events of a network that are counted, the newest."""
 LISTED = 5_000
-"""Events of a network that its page tells of, the newest."""
+"""Events of a network that are looked at, the newest."""
 _NEAR = 2_000
 """Events before and behind a time that are looked at for a user agent, which no index leads to."""
 _E, _P, _F, _S = schema.events.c, schema.event_private.c, schema.families.c, schema.subjects.c
 _OF_FAMILY = frozenset(fact.CODE for fact in (*FAMILY.openings, *FAMILY.changes))
 _OF_SUBJECT = frozenset(fact.CODE for fact in (*SUBJECT.openings, *SUBJECT.changes))
 _GOOD = (TokenIssued.CODE, TokenRotated.CODE)
-_BAD = (TokenRefused.CODE, TokenReuseDetected.CODE, SubjectLoginFailed.CODE, SubjectLoginBlocked.CODE)
-_FAILED = (SubjectLoginFailed.CODE, SubjectLoginBlocked.CODE)
+_FAILED = (SubjectLoginFailed.CODE, SubjectLoginBlocked.CODE, SubjectFactorFailed.CODE)
+_BAD = (TokenRefused.CODE, TokenReuseDetected.CODE, *_FAILED)
 _REUSED = TokenReuseDetected.CODE
 
 
@@ -158,13 +158,13 @@ def _within(network: Network) -> tuple[ColumnElement[bool], ...]:
     if first == last:
         return (_P.ip == first,)
     # both kinds of address stand in one column
-    return (_P.ip >= first, _P.ip <= last, func.length(_P.ip) == len(first))
+    return (_P.ip >= first, _P.ip <= last, of_kind(_P.ip, len(first)))
 
 
-def _seen(within: tuple[ColumnElement[bool], ...], first: int, last: int, most: int = ROWS) -> Subquery:
+def _seen(within: tuple[ColumnElement[bool], ...], first: int, last: int) -> Subquery:
     """The newest events of families from there."""
     near = select(_P.position).where(*within, _P.position >= first, _P.position < last)
-    few = near.order_by(_P.position.desc()).limit(most).subquery()
+    few = near.order_by(_P.position.desc()).limit(LISTED).subquery()
     query = select(_E.position, _E.stream, _E.subject, _E.type, _E.at).join_from(
         few, schema.events, _E.position == few.c.position
     )
@@ -195,7 +195,7 @@ def _counted(pairs: Any) -> Spread:
 
 
 async def _traffic(connection: AsyncConnection, network: Network, first: int, last: int, limit: int) -> Traffic:
-    seen = _seen(_within(network), first, last, LISTED)
+    seen = _seen(_within(network), first, last)
     rows = (await connection.execute(select(seen.c.stream, seen.c.subject, seen.c.type, seen.c.at))).all()
     told: dict[bytes, list[int]] = {}
     for stream, _, kind, at in rows:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, Select, bindparam, case, literal_column, select, union_all
+from sqlalchemy import BigInteger, Select, bindparam, case, cast, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events import schema
@@ -23,7 +23,7 @@ async def positions_at(connection: AsyncConnection, times: Sequence[int], size: 
 def _bisection(count: int) -> Select[int, int]:
     """Time never goes back in the log, so some twenty point reads on the primary key find a time."""
     wanted = union_all(*(_wanted(number) for number in range(count))).cte("wanted")
-    nothing = literal_column("0", BigInteger).label("low")
+    nothing = cast(0, BigInteger).label("low")
     everything = bindparam("size", type_=BigInteger).label("high")
     search = select(wanted, nothing, everything).cte("bisection", recursive=True)
     middle = (search.c.low + search.c.high) // literal_column("2", BigInteger)

@@ -26,11 +26,22 @@ class Account(msgspec.Struct, frozen=True, omit_defaults=True):
 
     name: str = ""
     password: str = ""
-    """argon2id hash (PHC string), never the password."""
+    """argon2id hash (PHC string) or one that was imported, never the password."""
     device: str = ""
     note: str = ""
     wrapped: str = ""
-    """A private signing key, encrypted under the master key (base64url)."""
+    """A private signing key, the secret of a webhook or of one-time codes; encrypted by the master key (base64url)."""
+    secret: str = ""
+    """base64url SHA-256 of a client's secret or of recovery codes, never they themselves. They are random, so nothing
+    slower is needed."""
+    external: str = ""
+    """What an application calls a subject that it created."""
+    url: str = ""
+    """Where a webhook is sent to; such an address may hold a secret of its owner."""
+    credential: str = ""
+    """Id of a passkey, base64url."""
+    public_key: str = ""
+    """Public key of a passkey, base64url of its COSE form."""
 
     def __repr__(self) -> str:
         return "Account()"

@@ -1,6 +1,6 @@
 """Projected state: one table for each noun, read by stream and saved whole, in the transaction of its events."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,7 +15,8 @@ from events.decision import State
 from events.family import LIVING, Family
 from events.key import Key
 from events.log import Log
-from events.subject import Subject
+from events.subject import EXTERNAL, Subject
+from events.webhook import Webhook
 
 TABLES: dict[type[Any], Table] = {
     Family: schema.families,
@@ -24,10 +25,11 @@ TABLES: dict[type[Any], Table] = {
     Key: schema.keys,
     Log: schema.log,
     Action: schema.actions,
+    Webhook: schema.webhooks,
 }
 assert set(TABLES) == {noun.state for noun in NOUNS}  # noqa: S101 - a noun without a table could not be saved
 
-S = TypeVar("S", Family, Subject, Client, Key, Log, Action)
+S = TypeVar("S", Family, Subject, Client, Key, Log, Action, Webhook)
 _ALL = {state: select(table) for state, table in TABLES.items()}
 
 
@@ -71,18 +73,27 @@ def living_families(connection: Connection, subjects: Iterable[bytes]) -> list[F
 
 
 def subjects_named(connection: Connection, names: Iterable[str]) -> list[Subject]:
-    """Who holds these login names."""
-    table = schema.subjects
-    return [Subject(*row) for row in connection.execute(select(table).where(table.c.name.in_(list(names))))]
+    """Who holds these login names, or is called so by an application."""
+    table, wanted = schema.subjects, list(names)
+    called = [name for name in wanted if EXTERNAL in name]
+    found = list(connection.execute(select(table).where(table.c.name.in_(wanted))))
+    if called:
+        found += connection.execute(select(table).where(table.c.external.in_(called)))
+    return [Subject(*row) for row in found]
 
 
 def save(connection: Connection, states: Iterable[State], tables: dict[type[Any], Table] = TABLES) -> None:
     """Write each state over whatever is stored of its stream. A rebuild passes its own tables."""
-    rows: dict[type[Any], list[dict[str, Any]]] = {}
+    for filling in saving(connection.dialect.name, states, tables):
+        bulk.insert_all(connection, *filling)
+
+
+def saving(dialect: str, states: Iterable[State], tables: dict[type[Any], Table] = TABLES) -> Iterator[bulk.Filling]:
+    """What `save` writes, in the order of the tables, for who writes more at once."""
+    rows: dict[type[Any], list[tuple[Any, ...]]] = {}
     for state in states:
-        rows.setdefault(type(state), []).append(msgspec.structs.asdict(state))
-    for kind, values in rows.items():
-        bulk.insert_all(connection, upsert(tables[kind], connection.dialect.name), values)
+        rows.setdefault(type(state), []).append(msgspec.structs.astuple(state))
+    return (bulk.Filling(upsert(tables[kind], dialect), rows[kind]) for kind in tables if kind in rows)
 
 
 _upserts: dict[tuple[Table, str], Insert] = {}

@@ -5,26 +5,57 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events.ledger import Unavailable
 
+STATEMENT_MS = 5_000
+"""A SELECT that takes longer on PostgreSQL has failed; searches have a budget of their own, see `events/budget.py`."""
+
+_SET = "SELECT set_config('statement_timeout', '{}', true), set_config('jit', 'off', true)"
+"""Compiling a query takes longer than any of ours runs."""
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 @asynccontextmanager
-async def snapshot(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """A connection on which all SELECTs see the same state of the ledger. Raises Unavailable."""
+async def snapshot(engine: AsyncEngine, milliseconds: int = STATEMENT_MS) -> AsyncIterator[AsyncConnection]:
+    """A connection on which all SELECTs see the same state of the ledger. Raises Unavailable.
+
+    On PostgreSQL also for a SELECT that takes longer than so many milliseconds.
+    """
     try:
-        async with engine.connect() as connection:
-            if engine.dialect.name == "sqlite":
-                await connection.exec_driver_sql("BEGIN")
+        connection = await _begun(engine, milliseconds)
+        try:
             yield connection
             await connection.rollback()
+        finally:
+            await connection.close()
     except (SQLAlchemyError, OSError) as error:
         raise Unavailable from error
+
+
+async def _begun(engine: AsyncEngine, milliseconds: int) -> AsyncConnection:
+    """A connection inside a transaction. One that the server has left since it was used last is replaced."""
+    for last in (False, True):
+        connection = await engine.connect()
+        try:
+            if engine.dialect.name == "sqlite":
+                await connection.exec_driver_sql("BEGIN")
+            else:
+                await connection.exec_driver_sql(_SET.format(milliseconds))
+        except DBAPIError as error:
+            await connection.close()
+            # with it the pool gave up all connections of its age: the next one is new, or cannot be had
+            if last or not error.connection_invalidated:
+                raise
+        except BaseException:
+            await connection.close()
+            raise
+        else:
+            return connection
+    raise Unavailable
 
 
 class GroupRead(Generic[K, V]):

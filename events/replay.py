@@ -154,7 +154,8 @@ def differences(connection: Connection, states: States) -> Iterator[Difference]:
     unseen = set(states)
     for noun in NOUNS:
         fields = noun.state.__struct_fields__
-        for row in connection.execute(as_stored(TABLES[noun.state])).yield_per(PAGE):
+        stored = as_stored(TABLES[noun.state]).execution_options(yield_per=PAGE)
+        for row in connection.execute(stored):
             state = states.get(row[0])
             unseen.discard(row[0])
             if type(state) is not noun.state:

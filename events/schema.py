@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -74,8 +75,16 @@ head = Table(
     Column("frontier", Bytes, nullable=False),
     Column("last_at", BigInteger, nullable=False),
     Column("key_checks", Text, nullable=False),
+    Column("signing_key", SmallInteger, nullable=False, server_default="0"),
+    Column("signing_since", BigInteger, nullable=False, server_default="0"),
 )
-"""`key_checks`: number and check value of each master key that this ledger has been used with, as JSON."""
+"""`key_checks`: number and check value of each master key that this ledger has been used with, as JSON.
+
+`signing_key` is the one of them that signs, 0 before the first start, and `signing_since` when that began.
+"""
+
+SUSPICIOUS = "reused_at > 0 OR ended_by = 'policy'"
+"""Families that are odd. Few are, so their index is small; a rotation does not touch it."""
 
 families = Table(
     "families",
@@ -106,7 +115,12 @@ families = Table(
     Column("ended_by", Text, nullable=False),
     Column("ended_reason", Text, nullable=False),
     Column("device", Text, nullable=False),
+    Column("acr", Text, nullable=False),
+    Column("jkt", Text, nullable=False),
+    Column("country_tag", Text, nullable=False),
+    Column("changed", Text, nullable=False),
     Index("families_subject", "subject"),
+    Index("families_suspicious", "id", sqlite_where=text(SUSPICIOUS), postgresql_where=text(SUSPICIOUS)),
     sqlite_with_rowid=False,
 )
 
@@ -124,7 +138,12 @@ subjects = Table(
     Column("failures", Integer, nullable=False),
     Column("blocked_until", BigInteger, nullable=False),
     Column("networks", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("external", Text, nullable=False),
+    Column("factors", Text, nullable=False),
     Index("subjects_name", "name", unique=True),
+    Index("subjects_external", "external"),
+    Index("subjects_staff", "name", sqlite_where=text("roles <> ''"), postgresql_where=text("roles <> ''")),
     sqlite_with_rowid=False,
 )
 
@@ -144,6 +163,20 @@ clients = Table(
     Column("on_device_change", Text, nullable=False),
     Column("on_network_change", Text, nullable=False),
     Column("registered_at", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("first_party", SmallInteger, nullable=False),
+    Column("audiences", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("operator", SmallInteger, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("secret_at", BigInteger, nullable=False),
+    Column("secret_before", Text, nullable=False),
+    Column("before_until", BigInteger, nullable=False),
+    Column("access_revoked", BigInteger, nullable=False),
+    Column("dpop", Text, nullable=False),
+    Column("keys", Text, nullable=False),
+    Column("keys_only", SmallInteger, nullable=False),
+    Column("on_country_change", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -173,6 +206,7 @@ log = Table(
     Column("started_at", BigInteger, nullable=False),
     Column("contexts_below", BigInteger, nullable=False),
     Column("recovered_at", BigInteger, nullable=False),
+    Column("revoked_keys", Text, nullable=False),
     sqlite_with_rowid=False,
 )
 
@@ -201,3 +235,100 @@ actions = Table(
     Column("note", Text, nullable=False),
     sqlite_with_rowid=False,
 )
+
+verifiers = Table(
+    "verifiers",
+    metadata,
+    Column("client", Text, primary_key=True),
+    Column("verifier", Text, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How far each verifier has followed the revocations, as it said last. Beside the log: no event, no fold."""
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Beside the log: which process does what is done once in a cluster."""
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("id", Bytes, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("format", Text, nullable=False),
+    Column("method", Text, nullable=False),
+    Column("signals", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("query", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("registered_at", BigInteger, nullable=False),
+    Column("wrapped", Text, nullable=False),
+    Column("wrapped_by", SmallInteger, nullable=False),
+    Column("secret_at", BigInteger, nullable=False),
+    Column("before", Text, nullable=False),
+    Column("before_by", SmallInteger, nullable=False),
+    Column("before_until", BigInteger, nullable=False),
+    Column("dead", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+webhook_cursors = Table(
+    "webhook_cursors",
+    metadata,
+    Column("webhook", Bytes, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("failing_since", BigInteger, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Beside the log: how far each webhook has come. What lies behind it in the log is still to be delivered."""
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("webhook", Bytes, primary_key=True),
+    Column("position", BigInteger, primary_key=True),
+    Column("lane", Bytes, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("answer", SmallInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Beside the log: events at or before a webhook's cursor that wait or are dead, and the last that were delivered.
+
+Positions, times and codes; nothing of what was sent or answered.
+"""
+uses = Table(
+    "uses",
+    metadata,
+    Column("value", Bytes, primary_key=True),
+    Column("until", BigInteger, nullable=False),
+    Index("uses_until", "until"),
+    sqlite_with_rowid=False,
+)
+"""Values that count once and were used, by their hash. Beside the log: no event, no fold."""
+
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("holder", Text, primary_key=True),
+    Column("numbers", Text, nullable=False),
+    Column("signs", SmallInteger, nullable=False),
+    Column("until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Beside the log: which master keys each living process knows, the one that it would sign with first."""

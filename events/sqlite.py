@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -30,10 +30,10 @@ from sqlalchemy.exc import (
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from events import commit, schema
-from events.commit import Clock, Failed, Head, Result
-from events.decision import Moment, Submission
+from events.commit import Clock
 from events.ledger import Unavailable
+from events.store import Scrubbed
+from events.writer import Fault, Trace, Writer, untraced
 
 WRITER_PRAGMAS = (
     "journal_mode=WAL",
@@ -57,22 +57,13 @@ READER_PRAGMAS = (
     "cache_size=-16384",
     "wal_autocheckpoint=0",
 )
+_SCRUB_MS = 200
+"""How long a cut of the write-ahead log waits for readers: the ledger's lock is held meanwhile."""
+_QUICKLY = 64 * 1024 * 1024
+"""Bytes of a database that is written anew within a second, while nobody else can write."""
 LOCK_WAIT = 5.0
 """Seconds that a writer waits for another process' transaction."""
-TRIES = 3
-CLOSE = 360 * 1_000_000
-"""Microseconds, no leeway is longer: a fault that begins before all leeways of the last one are over continues it."""
-SLOW = 2.0
-"""Seconds. Who waited longer for a COMMIT may have been told nothing: leeways count from its end, as after a fault."""
-STEP = 0.25
-"""Seconds that the wall clock may run ahead of the monotonic one before it counts as set."""
-
-Trace = Callable[[str], None]
 T = TypeVar("T")
-
-
-def untraced(_point: str) -> None:
-    """The crash points are named for tests; in service nothing happens at them."""
 
 
 class Locked(Exception):
@@ -171,97 +162,33 @@ def transaction(database: Path) -> Iterator[Connection]:
         engine.dispose()
 
 
-class SqliteWriter:
-    """Commits batches in a thread of its own: one hop there, one hop back, for up to 256 commands."""
+class SqliteHold:
+    """The writing connection, in a thread of its own: one hop there, one hop back, for up to 512 commands."""
 
-    def __init__(self, database: Path, clock: Clock = Clock(), trace: Trace = untraced) -> None:
+    def __init__(self, database: Path) -> None:
         self._database = database
         self._lock = lock_path(database)
-        self._clock = clock
-        self._trace = trace
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
         self._engine = write_engine(database)
         self._connection: Connection | None = None
         self._file: tuple[int, int] | None = None
-        self._last: tuple[int, float] | None = None
-        self._ready: int | None = None
-        self._unable = 0  # what went on before it began, a process does not know
+        self._version: int | None = None
 
-    async def write(self, batch: Sequence[Submission]) -> list[Any]:
-        """Commit one batch. An empty one only finds out whether writing works."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._write, batch)
-
-    async def maintain(self, work: Callable[[Connection], T]) -> T:
-        """Run one transaction of upkeep (deleting what has expired) where nothing else writes.
-
-        Raises Unavailable, and what `work` raises; nothing of the transaction stays then.
-        """
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._maintain, work)
-
-    def now(self) -> int:
-        """Ledger time, microseconds since the epoch, for who only looks: what the next batch would be given."""
-        wall, last = int(self._clock.wall() * 1_000_000), self._last
-        if last is None:
-            return wall
-        given, then = last
-        return max(wall, given + int((self._clock.monotonic() - then) * 1_000_000))
-
-    async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown(wait=True)
-
-    def _write(self, batch: Sequence[Submission]) -> list[Any]:
-        for _ in range(TRIES):
-            try:
-                return self._transact(batch)
-            except Exception as error:  # sorted here: try again, unavailable, or one command's own fault
-                self._stumble()
-                if _passing(error):
-                    continue
-                if _unusable(error):
-                    raise Unavailable from error
-                return self._alone(batch, error)
-        raise Unavailable
-
-    def _alone(self, batch: Sequence[Submission], error: Exception) -> list[Any]:
-        """The database refuses one of the rows: find out whose, so that the others are not refused with it."""
-        if not batch:
-            raise Unavailable from error
-        if len(batch) == 1:
-            return [Failed(error)]
-        verdicts = []
-        for one in batch:
-            try:
-                verdicts += self._write([one])
-            except Unavailable as gone:  # those before it are committed, and answered so
-                verdicts.append(Failed(gone))
-        return verdicts
-
-    def _maintain(self, work: Callable[[Connection], T]) -> T:
-        try:
-            with self._transaction() as connection:
-                monotonic = self._clock.monotonic()
-                now = self._moment(commit.lock_head(connection), monotonic)
-                done = work(connection)
-                if self._ready is None:
-                    commit.prove(connection)
-                connection.commit()
-                self._last, self._ready = (now.now, monotonic), now.ready
-                return done
-        except (SQLAlchemyError, Locked) as error:
-            raise Unavailable from error
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Call `work` in the thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def transaction(self, trace: Trace = untraced) -> Iterator[Connection]:
         """Lock, BEGIN IMMEDIATE; whatever goes wrong inside, the connection is gone before the lock is free again."""
         with self._exclusively():
-            self._trace("locked")
+            trace("locked")
             try:
                 connection = self._connected()
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
             except BaseException:
-                self._forget()
+                self.forget()
                 raise
 
     @contextmanager
@@ -273,79 +200,43 @@ class SqliteWriter:
                 raise Unavailable from error
             yield
 
-    def _transact(self, batch: Sequence[Submission]) -> list[Any]:
-        with self._transaction() as connection:
-            monotonic = self._clock.monotonic()
-            begun: list[tuple[Head, Moment]] = []
+    def undisturbed(self, connection: Connection) -> bool:
+        """SQLite counts the commits of others that a connection has seen."""
+        last, self._version = self._version, connection.exec_driver_sql("PRAGMA data_version").scalar_one()
+        return last == self._version
 
-            def moment(head: Head) -> Moment:
-                begun.append((head, self._moment(head, monotonic)))
-                return begun[0][1]
+    @contextmanager
+    def settling(self) -> Iterator[Connection]:
+        """Inside of `transaction`: BEGIN IMMEDIATE fails while the lost transaction is still open somewhere."""
+        connection = self._connected()
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+        connection.rollback()
 
-            result = commit.write(connection, batch, moment, monotonic, self._trace)
-            if self._ready is None and result.first_leaf is None:
-                commit.prove(connection)
-            self._trace("written")
-            head, now = begun[0]
-            self._commit(connection, head.size, result)
-            self._trace("committed")
-            self._committed(now.now, monotonic, result)
-            return result.verdicts
+    def forget(self) -> None:
+        """Start again with a new connection, which counts anew."""
+        self._version = None
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            with suppress(SQLAlchemyError):
+                connection.rollback()
+            with suppress(SQLAlchemyError):
+                connection.close()
 
-    def _commit(self, connection: Connection, position: int, result: Result) -> None:
-        try:
-            connection.commit()
-        except SQLAlchemyError:
-            # Nobody knows yet whether it is on disk. What stands at the batch's first position tells.
-            self._forget()
-            if result.first_leaf is None or not self._stands(position, result.first_leaf):
-                raise
+    def fault(self, error: Exception) -> Fault:
+        """Only a lock that another connection holds passes by itself."""
+        if isinstance(error, OperationalError) and "locked" in str(error.orig):
+            return Fault.PASSING
+        if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+            return Fault.REFUSED
+        refused = (IntegrityError, DataError, InterfaceError, ProgrammingError)
+        unusable = isinstance(error, (SQLAlchemyError, Locked, Unavailable)) and not isinstance(error, refused)
+        return Fault.UNUSABLE if unusable else Fault.REFUSED
 
-    def _stands(self, position: int, leaf: bytes) -> bool:
-        """Whether the batch is committed after all. Where that cannot be found out now, nothing is decided again."""
-        try:
-            connection = self._connected()
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails while the lost transaction is still open somewhere
-            query = select(schema.events.c.leaf).where(schema.events.c.position == position)
-            found = connection.execute(query).scalar_one_or_none()
-            connection.rollback()
-        except SQLAlchemyError as error:
-            raise Unavailable from error
-        return bool(found == leaf)
-
-    def _committed(self, now: int, monotonic: float, result: Result) -> None:
-        """Remember the time that was given, and when this process was last unable to answer."""
-        self._last = (now, monotonic)
-        if self._ready is None:
-            self._ready = now
-        took = self._clock.monotonic() - monotonic
-        if took > SLOW and result.first_leaf is not None:
-            self._stumble(now)
-            self._ready = now + int(took * 1_000_000)
-
-    def _stumble(self, at: int | None = None) -> None:
-        """Nobody could commit from `at` on, or from the last time that was given. Close faults count as one."""
-        if self._ready is not None and self._last is not None:
-            since = self._last[0] if at is None else at
-            if since > self._ready + CLOSE:
-                self._unable = since
-        self._ready = None
-
-    def _moment(self, head: Head, monotonic: float) -> Moment:
-        """Ledger time never goes back and never stands still, whatever the wall clock does.
-
-        Until something was really written, nobody knows whether this process can commit; from the first time on,
-        leeways run again. That must not wait for the first event: on a quiet ledger it may be a thief's.
-        """
-        wall = int(self._clock.wall() * 1_000_000)
-        now = max(wall, head.last_at + 1)
-        if self._last is not None:
-            given, then = self._last
-            passed = int((monotonic - then) * 1_000_000)
-            if now - given > passed + passed // 1000 + int(STEP * 1_000_000):
-                self._stumble()  # the clock was set, or the machine slept: no leeway may have run out by that
-            now = max(now, given + passed)
-        return Moment(now, wall, arrived=now, ready=now if self._ready is None else self._ready, unable=self._unable)
+    async def close(self) -> None:
+        """Close the connection, which puts the write-ahead log back into the database, and end the thread."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        self._thread.shutdown(wait=True)
 
     def _connected(self) -> Connection:
         """The connection, as long as the path still names the file that was opened first. Raises Unavailable.
@@ -362,20 +253,10 @@ class SqliteWriter:
             self._connection = self._engine.connect()
         return self._connection
 
-    def _forget(self) -> None:
-        """Start again with a new connection; until a batch commits, this process counts as unable to commit."""
-        self._stumble()
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            with suppress(SQLAlchemyError):
-                connection.rollback()
-            with suppress(SQLAlchemyError):
-                connection.close()
-
     def _close(self) -> None:
         # the last connection to close checkpoints the write-ahead log, hence the lock
         with suppress(Locked, Unavailable), self._exclusively():
-            self._forget()
+            self.forget()
             self._engine.dispose()
 
 
@@ -388,14 +269,50 @@ def _identity(database: Path) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if found.st_size else None
 
 
-def _passing(error: Exception) -> bool:
-    """Whether the same batch may well succeed at once: only a lock that another connection holds."""
-    return isinstance(error, OperationalError) and "locked" in str(error.orig)
+class SqliteStore:
+    """A ledger in a file, see `events/store.py`."""
 
+    def __init__(self, database: Path) -> None:
+        self.database = database
+        self.place = str(database)
 
-def _unusable(error: Exception) -> bool:
-    """Whether it is the database that fails, and not one of the rows that it does not take."""
-    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
-        return False
-    refused = (IntegrityError, DataError, InterfaceError, ProgrammingError)
-    return isinstance(error, (SQLAlchemyError, Locked, Unavailable)) and not isinstance(error, refused)
+    def writer(self, clock: Clock = Clock(), trace: Trace = untraced) -> Writer:
+        """The one that writes in a service, or beside it for a command."""
+        return Writer(SqliteHold(self.database), clock, trace)
+
+    def readers(self, connections: int = 4) -> AsyncEngine:
+        """Connections for the event loop: they cannot write and never checkpoint."""
+        return read_engine(self.database, connections)
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work` finds on one connection that cannot write."""
+        with sync_read_engine(self.database).connect() as connection:
+            return work(connection)
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction under the ledger's lock, and commit it."""
+        with transaction(self.database) as connection:
+            return work(connection)
+
+    def scrub(self, *, whole: bool = False) -> Scrubbed:
+        """Write the database anew, unless that takes long, and cut the write-ahead log to nothing; readers hold it off.
+
+        SQLite overwrites deleted rows with zeros (`secure_delete`), but not the copies that it leaves in the free space
+        of a page whenever it moves rows to another: only VACUUM does that.
+        """
+        try:
+            with file_lock(lock_path(self.database)), write_engine(self.database).connect() as connection:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout={_SCRUB_MS}")
+                wholly = whole or self.database.stat().st_size <= _QUICKLY
+                if wholly:
+                    connection.exec_driver_sql(f"PRAGMA temp_store={'FILE' if whole else 'MEMORY'}")
+                    connection.exec_driver_sql("VACUUM")
+                busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+        except Locked:
+            return Scrubbed.BUSY
+        return Scrubbed.BUSY if busy else Scrubbed.WHOLLY if wholly else Scrubbed.PARTLY
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the files, by name."""
+        files = (self.database, self.database.with_name(f"{self.database.name}-wal"))
+        return {file.name: file.stat().st_size for file in files if file.exists()}

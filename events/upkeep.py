@@ -5,7 +5,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, delete, func, select
 
 from events import log, private, schema
-from events.decision import Change, Decide, Decision, Moment, Need, States, Streams
+from events.decision import Change, Decide, Decision, Moment, States, Streams, knowing
 
 SLICE = 5_000
 """Rows deleted in one transaction at most, so that no batch waits long behind it."""
@@ -38,16 +38,13 @@ def contexts_before(connection: Connection, at: int) -> int:
 def expire_contexts(below: int) -> Decide:
     """State that contexts below a position are gone; they are deleted after this is committed, never before."""
 
-    def decide(states: States, _moment: Moment) -> Decision | Need:
-        lacking = states.lacking(Streams(logs=frozenset((log.STREAM,))))
-        if lacking is not None:
-            return Need(lacking)
+    def decide(states: States, _moment: Moment) -> Decision:
         state = states.log()
         if state is None or below <= state.contexts_below:
             return Decision(0 if state is None else state.contexts_below)
         return Decision(below, (Change(log.STREAM, log.ContextExpired(actor="system", below=below)),))
 
-    return decide
+    return knowing(Streams(logs=frozenset((log.STREAM,))), decide)
 
 
 def delete_contexts(below: int) -> Callable[[Connection], int]:

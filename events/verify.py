@@ -10,12 +10,14 @@ import msgspec
 from sqlalchemy import Connection, func, or_, select
 from sqlalchemy.exc import DBAPIError
 
-from events import catalogue, log, private, replay, schema
+from events import catalogue, ids, log, private, replay, schema, subject
 from events.checkpoints import Signed
 from events.commit import derived
+from events.erasing import STAFF
 from events.fact import Fact
 from events.merkle import HASH_BYTES, Tree, leaf_hash
 from events.replay import PrivateRows, Row, States
+from events.subject import SubjectErased
 
 UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, struct.error, msgspec.MsgspecError)
 """What a value of another type or shape than we ever store can make our own code raise."""
@@ -65,6 +67,10 @@ class _Verification:
         self._after = replay.BEFORE_ALL
         self._at = 0
         self._gone = {private.CONTEXT: array("q"), private.ACCOUNT: array("q")}
+        self._erased: dict[bytes, int] = {}
+        """Where each erased subject was erased last."""
+        self._texts: dict[int, int] = {}
+        """Positions of typed texts that an erasure took with it, and where it stands."""
         self.tree = Tree()
 
     def findings(self) -> Iterator[Finding]:
@@ -121,14 +127,19 @@ class _Verification:
         if at < self._at:
             return "is older than the event before it"
         fact = catalogue.decode(code, body)
-        if [*derived(fact).values()] != searched:
+        if [*derived(fact)] != searched:
             return "its search columns do not follow from its body"
+        if searched[0] in self._erased and (fact.context or fact.account):
+            return "keeps something of a subject that was erased before"
         self._at = at
         return self._misfolded(position, stream, version, fact, kept)
 
     def _misfolded(self, position: int, stream: bytes, version: int, fact: Fact, kept: PrivateRows) -> str | None:
         state = self._states.get(stream)
         before = state.version if state else 0
+        if isinstance(fact, SubjectErased):
+            self._erased[stream] = position
+            self._texts.update(dict.fromkeys(map(int, fact.texts.split()), position))
         if version != before + 1:
             return f"is version {version} of its stream, after version {before}"
         account = _NO_ACCOUNT
@@ -179,7 +190,7 @@ class _Verification:
         if len(heads) != 1:
             yield Finding(None, f"There are {len(heads)} heads; a ledger has one.")
             return
-        _, size, frontier, last_at, _ = heads[0]
+        _, size, frontier, last_at, *_ = heads[0]
         if type(size) is not int:
             yield Finding(None, "The head is nothing that the ledger writes.")
         elif size != self.tree.size:
@@ -198,20 +209,40 @@ class _Verification:
         if stray is not None:
             yield Finding(stray, "is no event, but there is a private row of it")
         for kind, positions in self._gone.items():
-            for gone in positions:
-                if not self._explained(kind, gone):
-                    yield Finding(gone, "its private row is gone, and no event says why")
+            unexpired = [gone for gone in positions if not self._expired(kind, gone)]
+            for start in range(0, len(unexpired), replay.PAGE):
+                yield from self._unexplained(kind, unexpired[start : start + replay.PAGE])
 
-    def _explained(self, kind: int, position: int) -> bool:
-        """Whether an event accounts for a deletion. Contexts expire by age; no fact deletes an account yet."""
+    def _expired(self, kind: int, position: int) -> bool:
+        """Whether it is a context that the log says was deleted because of its age."""
         state = self._states.get(log.STREAM)
         return kind == private.CONTEXT and isinstance(state, log.Log) and position < state.contexts_below
+
+    def _unexplained(self, kind: int, positions: Sequence[int]) -> Iterator[Finding]:
+        """Those of these deletions that no `subject.erased` behind them accounts for."""
+        events = schema.events.c
+        query = select(events.position, events.subject, events.actor).where(events.position.in_(positions))
+        whose = {row.position: row for row in self._connection.execute(query)}
+        for gone in positions:
+            row = whose[gone]
+            by = self._erased.get(row.subject, -1)
+            if kind == private.CONTEXT:
+                by = max(by, self._erased.get(_staff(row.actor), -1))
+            elif gone in self._texts:
+                by = max(by, self._texts[gone])
+            if by <= gone:
+                yield Finding(gone, "its private row is gone, and no event says why")
 
     def _projections(self) -> Iterator[Finding]:
         events = schema.events.c
         for difference in replay.differences(self._connection, self._states):
             last = select(func.max(events.position)).where(events.stream == difference.stream)
             yield Finding(self._connection.execute(last).scalar(), str(difference))
+
+
+def _staff(actor: str) -> bytes:
+    """Who acted as staff, empty where nobody did."""
+    return ids.from_text(subject.PREFIX, actor.removeprefix(STAFF)) or b"" if actor.startswith(STAFF) else b""
 
 
 def _other_leaves(tree: Tree, frontier: object, meant: str) -> Finding:

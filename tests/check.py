@@ -1,13 +1,11 @@
-"""All invariants of a ledger's files, asserted after a scenario. Recomputes from definitions; trusts nothing stored."""
+"""All invariants of a ledger, asserted after a scenario. Recomputes from definitions; trusts nothing stored."""
 
 import base64
 import hashlib
 import ipaddress
 import json
-import sqlite3
 import struct
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,25 +13,44 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from events import catalogue, log, sqlite
+from events import catalogue, log
 from events.checkpoint import Checkpoint
 from events.checkpoints import Signed
 from events.family import Family
 from events.private import Account
 from events.projections import TABLES
+from events.sqlite import SqliteStore
+from events.store import Store
 from events.verify import Intact, verify
+from tests import tables
+from tests.tables import REFUSED, Tables
 
 CONTEXT, ACCOUNT = 1, 2
-TRIGGERS = {
-    "events_dense",
-    "events_no_update",
-    "events_no_delete",
-    "event_private_no_replace",
-    "event_private_no_update",
-    "head_no_delete",
-    "head_no_second",
-    "head_grows",
+ORIGINS = {"ledger.started", "ledger.recovered"}
+"""What gives the log its name; the last one counts."""
+GUARDS = {
+    "sqlite": {
+        "events_dense",
+        "events_no_update",
+        "events_no_delete",
+        "event_private_no_replace",
+        "event_private_no_update",
+        "head_no_delete",
+        "head_no_second",
+        "head_grows",
+    },
+    "postgresql": {
+        "events_dense",
+        "events_no_change",
+        "events_no_truncate",
+        "event_private_no_update",
+        "event_private_no_truncate",
+        "head_no_delete",
+        "head_no_truncate",
+        "head_grows",
+    },
 }
+"""The triggers of each engine."""
 
 
 class Event(NamedTuple):
@@ -58,42 +75,64 @@ class Event(NamedTuple):
         return catalogue.BY_CODE[self.type].TYPE
 
 
-def check(database: Path, checkpoints: Path | None = None, secrets: Iterable[str | bytes] = ()) -> None:
+def check(store: Store, checkpoints: Path | None = None, secrets: Iterable[str | bytes] = ()) -> None:
     """Assert everything that must hold of this ledger whatever happened to it. It may be in use."""
-    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
-        connection.execute("BEGIN")
-        events = [Event(*row) for row in connection.execute("SELECT * FROM events ORDER BY position")]
-        assert [("ok",)] == connection.execute("PRAGMA integrity_check").fetchall()
+    with tables.opened(store) as found:
+        found.run("BEGIN" if isinstance(store, SqliteStore) else "BEGIN ISOLATION LEVEL REPEATABLE READ")
+        events = _events(found)
+        if isinstance(store, SqliteStore):
+            assert [("ok",)] == found.run("PRAGMA integrity_check")
         _check_order(events)
         _check_bodies(events)
-        _check_private_rows(connection, events)
-        _check_projections(connection, events)
+        _check_private_rows(found, events)
+        _check_projections(found, events)
         leaves = [_leaf(event) for event in events]
         assert leaves == [event.leaf for event in events]
-        _check_head(connection, events, leaves)
+        _check_head(found, events, leaves)
         signed = _check_checkpoint(checkpoints, events, leaves) if checkpoints else None
-        connection.execute("COMMIT")
-        _check_append_only(connection, bool(events))
-    _check_with_verify(database, leaves, signed)
-    assert set() == found_in_files([database.parent, *([checkpoints] if checkpoints else [])], secrets)
+        found.run("COMMIT")
+        _check_append_only(found, store, bool(events))
+    _check_with_verify(store, leaves, signed)
+    assert set() == found_in_store(store, secrets)
+    assert set() == found_in_files([checkpoints] if checkpoints else [], secrets)
 
 
-def events_of(database: Path) -> list[Event]:
+def events_of(store: Store) -> list[Event]:
     """The whole log."""
-    with closing(sqlite3.connect(database)) as connection:
-        return [Event(*row) for row in connection.execute("SELECT * FROM events ORDER BY position")]
+    with tables.opened(store) as found:
+        return _events(found)
 
 
-def family_rows(database: Path) -> dict[bytes, Family]:
+def _events(found: Tables) -> list[Event]:
+    return [Event(*row) for row in found.run("SELECT * FROM events ORDER BY position")]
+
+
+def family_rows(store: Store) -> dict[bytes, Family]:
     """The projected families, by id."""
-    with closing(sqlite3.connect(database)) as connection:
-        return {row[0]: Family(*row) for row in connection.execute("SELECT * FROM families")}
+    return {row[0]: Family(*row) for row in tables.rows(store, "SELECT * FROM families")}
+
+
+def found_in_store(store: Store, secrets: Iterable[str | bytes]) -> set[str | bytes]:
+    """Which secrets stand in the ledger: in a file of its folder, or in a row of its tables on PostgreSQL."""
+    if isinstance(store, SqliteStore):
+        return found_in_files([store.database.parent], secrets)
+    wanted = list(secrets)
+    return _found_in(_contents(store), wanted) if wanted else set()
+
+
+def _contents(store: Store) -> list[bytes]:
+    with tables.opened(store) as found:
+        rows = [row for name in tables.names(store) for row in found.run(f"SELECT * FROM {name}")]
+    return [value if isinstance(value, bytes) else str(value).encode() for row in rows for value in row]
 
 
 def found_in_files(folders: Iterable[Path], secrets: Iterable[str | bytes]) -> set[str | bytes]:
     """Which secrets stand in any file below the folders, in whatever form; the master key's own file apart."""
     files = [file for folder in folders for file in folder.rglob("*") if file.is_file() and file.name != "master-key"]
-    contents = [file.read_bytes() for file in files]
+    return _found_in([file.read_bytes() for file in files], secrets)
+
+
+def _found_in(contents: Sequence[bytes], secrets: Iterable[str | bytes]) -> set[str | bytes]:
     return {secret for secret in secrets if any(form in content for form in forms_of(secret) for content in contents)}
 
 
@@ -138,17 +177,20 @@ def _base64(text: str) -> bytes:
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
-def _check_private_rows(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
-    rows = connection.execute("SELECT position, kind, salt, data, ip FROM event_private").fetchall()
+def _check_private_rows(found: Tables, events: Sequence[Event]) -> None:
+    rows = found.run("SELECT position, kind, salt, data, ip FROM event_private")
     kept = {(row[0], row[1]): row[2:] for row in rows}
+    erased = {(e.subject, e.position) for e in events if e.name == "subject.erased"}
     expired = max((json.loads(e.body)["below"] for e in events if e.type == log.ContextExpired.CODE), default=0)
     for event in events:
         body = json.loads(event.body)
         for kind, name in ((CONTEXT, "context"), (ACCOUNT, "account")):
             stored = kept.pop((event.position, kind), None)
             if stored is None:
-                assert name not in body or (kind == CONTEXT and event.position < expired)
+                aged = kind == CONTEXT and event.position < expired
+                assert name not in body or aged or _was_erased(event, kind, events)
                 continue
+            assert not any(whose == event.subject and at <= event.position for whose, at in erased)
             salt, data, ip = stored
             assert len(salt) == 16
             assert body[name] == base64.urlsafe_b64encode(hashlib.sha256(salt + data).digest()).decode().rstrip("=")
@@ -157,8 +199,21 @@ def _check_private_rows(connection: sqlite3.Connection, events: Sequence[Event])
     assert kept == {}, "private rows of no event"
 
 
-def _check_projections(connection: sqlite3.Connection, events: Sequence[Event]) -> None:
-    accounts = dict(connection.execute("SELECT position, data FROM event_private WHERE kind = 2"))
+def _was_erased(event: Event, kind: int, events: Sequence[Event]) -> bool:
+    """Whether a later `subject.erased` is about its subject, or who did it as staff, or names its text."""
+    for later in events[event.position + 1 :]:
+        if later.name != "subject.erased":
+            continue
+        body = json.loads(later.body)
+        listed = kind == ACCOUNT and str(event.position) in body.get("texts", "").split()
+        staff = kind == CONTEXT and event.actor == f"staff:{body['subject']}"
+        if event.subject == later.subject or listed or staff:
+            return True
+    return False
+
+
+def _check_projections(found: Tables, events: Sequence[Event]) -> None:
+    accounts: dict[int, bytes] = dict(found.run("SELECT position, data FROM event_private WHERE kind = 2"))
     states: dict[bytes, Any] = {}
     for event in events:
         stated = catalogue.decode(event.type, event.body)
@@ -166,7 +221,7 @@ def _check_projections(connection: sqlite3.Connection, events: Sequence[Event]) 
         account = msgspec.json.decode(data, type=Account) if data else Account()
         states[event.stream] = catalogue.apply(states.get(event.stream), event.stream, event.at, stated, account)
     for kind, table in TABLES.items():
-        stored = {row[0]: row for row in connection.execute(f"SELECT * FROM {table.name}")}
+        stored = {row[0]: row for row in found.run(f"SELECT * FROM {table.name}")}
         folded = {s.id: msgspec.structs.astuple(s) for s in states.values() if type(s) is kind}
         assert folded == stored, table.name
 
@@ -196,20 +251,21 @@ def _frontier(leaves: Sequence[bytes]) -> bytes:
     return b"".join(hashes)
 
 
-def _check_head(connection: sqlite3.Connection, events: Sequence[Event], leaves: Sequence[bytes]) -> None:
-    heads = connection.execute("SELECT id, size, frontier, last_at FROM head").fetchall()
+def _check_head(found: Tables, events: Sequence[Event], leaves: Sequence[bytes]) -> None:
+    heads = found.run("SELECT id, size, frontier, last_at FROM head")
     assert [(1, len(events), _frontier(leaves), events[-1].at if events else 0)] == heads
 
 
 def _check_checkpoint(folder: Path, events: Sequence[Event], leaves: Sequence[bytes]) -> Signed | None:
     """What was signed is a beginning of this log, for the last note and the one before."""
     signed: Signed | None = None
+    origin = next(json.loads(one.body)["origin"] for one in reversed(events) if one.name in ORIGINS)
     for name in ("checkpoint.previous", "checkpoint"):
         if (folder / name).exists():
             signed = Signed(_checked_note((folder / name).read_text(), (folder / "vkey").read_text()))
             assert signed.checkpoint.size <= len(events)
             assert merkle_tree_hash(leaves[: signed.checkpoint.size]) == signed.checkpoint.root
-            assert json.loads(events[0].body)["origin"] == signed.checkpoint.origin
+            assert origin == signed.checkpoint.origin
     return signed
 
 
@@ -224,20 +280,21 @@ def _checked_note(note: str, vkey: str) -> Checkpoint:
     return Checkpoint(origin, int(size), base64.b64decode(root))
 
 
-def _check_append_only(connection: sqlite3.Connection, any_event: bool) -> None:
-    triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    assert {name for (name,) in triggers} >= TRIGGERS
+def _check_append_only(found: Tables, store: Store, any_event: bool) -> None:
+    if isinstance(store, SqliteStore):
+        guards = found.run("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+    else:
+        guards = found.run("SELECT tgname::text FROM pg_trigger WHERE tgenabled = 'A' AND NOT tgisinternal")
+    assert {name for (name,) in guards} >= GUARDS["sqlite" if isinstance(store, SqliteStore) else "postgresql"]
     if any_event:
         for statement in ("UPDATE events SET body = body", "DELETE FROM events", "DELETE FROM head"):
-            with pytest.raises(sqlite3.IntegrityError):
-                connection.execute(statement)
+            with pytest.raises(REFUSED):
+                found.run(statement)
 
 
-def _check_with_verify(database: Path, leaves: Sequence[bytes], signed: Signed | None) -> None:
+def _check_with_verify(store: Store, leaves: Sequence[bytes], signed: Signed | None) -> None:
     """What the service itself says of the log; newer events than ours may have come meanwhile."""
-    engine = sqlite.sync_read_engine(database)
-    with engine.connect() as connection:
-        found = verify(connection, signed)
+    found = store.read(lambda connection: verify(connection, signed))
     assert isinstance(found, Intact), str(found)
     if found.size == len(leaves):
         assert found.root == merkle_tree_hash(leaves)

@@ -1,25 +1,85 @@
-"""What the tests share: real SQLite files, the real ledger over them, the real service behind an HTTP client."""
+"""What the tests share: real databases of both engines, the real ledger over them, the real service behind HTTP.
 
+Every test that touches a ledger runs on both engines, once each. One that asks for `sqlite_store`, `postgres_store`,
+`on_sqlite` or `on_postgresql` is about that engine, and its module says why.
+"""
+
+import gc
+import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 import app
+from core.families import Visit
 from core.passwords import Hasher
-from events import migrate, sqlite
+from core.presence import Presence
 from events.commit import Clock
 from events.ledger import Ledger
-from events.sqlite import SqliteWriter
+from events.pace import Pace
+from events.postgres import PostgresStore
+from events.sqlite import SqliteStore
+from events.store import Store
 from settings import Settings
+from tests import clusters
+from tests.databases import ENGINES, Files, Server, Stores, set_clock
+from tests.edges import app_of, give_back
+from tests.tables import url_of
+
+if TYPE_CHECKING:
+    from tests.kit import Served
 
 PASSWORD = "plum-violet-otter-93-lantern"
 """Of `admin` in every test service."""
+VISIT = Visit(Presence("203.0.113.7", "test"), "AAAAAAAAAAAAAAAA", 0.0)
+"""Somebody's request, where it does not matter whose."""
 CHEAP = {"memory_kib": 64, "time_cost": 1}
 """argon2 parameters for tests that are not about its cost."""
+MASTER_KEY = "1:" + sha256(b"a key of the tests").hexdigest()
+"""Of every ledger on PostgreSQL, which cannot make its own."""
+
+
+MEMORY = Path("/dev/shm")
+ROOM = 4 * 1024**3
+"""Bytes that must be free there, and of memory. A run needs less than a tenth."""
+
+
+def pytest_configure() -> None:
+    """Files of tests are kept in memory where there is room: most of a run was spent waiting for the disk.
+
+    The benches and the crashes of PostgreSQL under load keep their place; nothing here tests the disk itself.
+    """
+    if "TMPDIR" in os.environ or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM or _free() < ROOM:
+        return
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
+
+
+def pytest_collection_finish() -> None:
+    """As the service does when it serves: a tenth of a run was looking through what stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 50, 50)
+
+
+def _free() -> int:
+    told = dict(line.split(":") for line in Path("/proc/meminfo").read_text("utf-8").splitlines())
+    return int(told["MemAvailable"].split()[0]) * 1024
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test that asks for a ledger, by however many steps, once for each engine that it is about."""
+    asked = metafunc.fixturenames
+    if "engine_name" in asked:
+        only = {"on_sqlite": ENGINES[:1], "on_postgresql": ENGINES[1:]}
+        about = next((engines for fixture, engines in only.items() if fixture in asked), ENGINES)
+        metafunc.parametrize("engine_name", about, scope="session")
 
 
 class TestClock:
@@ -30,15 +90,28 @@ class TestClock:
     def __init__(self, wall: float = 1_800_000_000.0) -> None:
         self.wall_now = wall
         self.monotonic_now = 1_000.0
+        self._ruled: list[Store] = []
 
     def pass_(self, seconds: float) -> None:
         """Let time pass on both."""
-        self.wall_now += seconds
         self.monotonic_now += seconds
+        self.step(seconds)
 
     def step(self, seconds: float) -> None:
         """Set the wall clock forward or back, as an operator or NTP does."""
         self.wall_now += seconds
+        for store in self._ruled:
+            set_clock(store, self.wall_now)
+
+    def rules(self, *stores: Store) -> None:
+        """The databases of these ledgers go by this clock from now on."""
+        self._ruled += stores
+        self.step(0)
+
+    def rules_service(self, service: app.Service) -> None:
+        """A started service, and its database, go by this clock from now on."""
+        service.writer._pace = Pace(self.clock)
+        self.rules(service.store)
 
     @property
     def clock(self) -> Clock:
@@ -46,21 +119,81 @@ class TestClock:
 
 
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated, empty database file; copied, never used itself."""
-    path = tmp_path_factory.mktemp("template") / "ledger.db"
-    with sqlite.transaction(path) as connection:
-        migrate.upgrade(connection)
-    return path
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """Where SQLite files come from."""
+    return Files(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture(scope="session")
+def empty_database(files: Files, on_sqlite: None) -> Path:
+    """A migrated, empty SQLite file; copied, never used itself."""
+    return files.template.database
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The PostgreSQL of this process' tests."""
+    clusters.needed()
+    with Server() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def stores(engine_name: str, request: pytest.FixtureRequest) -> Stores:
+    """Where ledgers on the engine come from, for fixtures that outlive a test."""
+    return request.getfixturevalue("files" if engine_name == "sqlite" else "server")  # type: ignore[no-any-return]
+
+
+Made = Callable[[Store], Store]
 
 
 @pytest.fixture
-def database(tmp_path: Path, empty_database: Path) -> Path:
-    """A migrated, empty database file of this test's own."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    shutil.copy(empty_database, folder / "ledger.db")
-    return folder / "ledger.db"
+def made(stores: Stores, tmp_path: Path) -> Iterator[Made]:
+    """Notes a ledger that is to be gone after the test, before its folder is."""
+    noted: list[Store] = []
+
+    def note(store: Store) -> Store:
+        noted.append(store)
+        return store
+
+    yield note
+    for one in noted:
+        stores.drop(one)
+
+
+@pytest.fixture
+def store(stores: Stores, made: Made, tmp_path: Path, request: pytest.FixtureRequest) -> Store:
+    """A migrated, empty ledger of this test's own. Where the test has a clock, its database goes by it."""
+    own = made(stores.empty_at(tmp_path / "data" / "ledger.db") if isinstance(stores, Files) else stores.fresh())
+    if "clock" in request.fixturenames:
+        request.getfixturevalue("clock").rules(own)
+    return own
+
+
+@pytest.fixture
+def sqlite_store(store: Store, on_sqlite: None) -> SqliteStore:
+    """For tests about SQLite itself."""
+    assert isinstance(store, SqliteStore)
+    return store
+
+
+@pytest.fixture
+def postgres_store(store: Store, on_postgresql: None) -> PostgresStore:
+    """For tests about PostgreSQL itself."""
+    assert isinstance(store, PostgresStore)
+    return store
+
+
+@pytest.fixture(scope="session")
+def on_sqlite(engine_name: str) -> None:
+    """For tests about SQLite itself that make their ledger in another way."""
+    assert engine_name == "sqlite"
+
+
+@pytest.fixture(scope="session")
+def on_postgresql(engine_name: str) -> None:
+    """For tests about PostgreSQL itself that make their ledger in another way."""
+    assert engine_name == "postgresql"
 
 
 @pytest.fixture
@@ -69,9 +202,9 @@ def clock() -> TestClock:
 
 
 @pytest.fixture
-async def ledger(database: Path, clock: TestClock) -> AsyncIterator[Ledger]:
-    """The real ledger on the real file, under the test's clock."""
-    opened = Ledger(SqliteWriter(database, clock.clock))
+async def ledger(store: Store, clock: TestClock) -> AsyncIterator[Ledger]:
+    """The real ledger on the real database, under the test's clock."""
+    opened = Ledger(store.writer(clock.clock))
     yield opened
     await opened.close()
 
@@ -80,12 +213,13 @@ MakeSettings = Callable[..., Settings]
 
 
 @pytest.fixture
-def make_settings(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSettings:
-    """Settings over this test's database; pass what differs by field name."""
+def make_settings(store: Store, tmp_path: Path) -> MakeSettings:
+    """Settings over this test's ledger; pass what differs by field name."""
+    own = {} if isinstance(store, SqliteStore) else {"database_url": url_of(store), "master_key": MASTER_KEY}
 
     def make(**changes: object) -> Settings:
-        given: dict[str, object] = {
-            "data_dir": database.parent,
+        given: dict[str, object] = own | {
+            "data_dir": tmp_path / "data",
             "checkpoint_dir": tmp_path / "checkpoints",
             "admin_password": PASSWORD,
             "public_url": "https://ledger.test",
@@ -104,6 +238,7 @@ async def running(settings: Settings, hasher: Hasher | None = None) -> AsyncIter
         yield service
     finally:
         await service.stop()
+        give_back(service)
 
 
 @pytest.fixture
@@ -116,7 +251,7 @@ async def service(make_settings: MakeSettings) -> AsyncIterator[app.Service]:
 @asynccontextmanager
 async def visiting(service: app.Service, **options: object) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client whose requests go through the edge, as a server would send them."""
-    transport = httpx.ASGITransport(app.create_app(service), client=("203.0.113.7", 50000))
+    transport = httpx.ASGITransport(app_of(service), client=("203.0.113.7", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="https://ledger.test", **options) as client:  # type: ignore[arg-type]
         yield client
 
@@ -125,3 +260,13 @@ async def visiting(service: app.Service, **options: object) -> AsyncIterator[htt
 async def http(service: app.Service) -> AsyncIterator[httpx.AsyncClient]:
     async with visiting(service) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Served"]:
+    """A service on a port, for all tests of resource servers and gateways together."""
+    from tests.kit import Served
+
+    made = Served(tmp_path_factory.mktemp("served"))
+    with made.serving():
+        yield made

@@ -11,7 +11,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -20,12 +19,13 @@ from sqlalchemy import Connection
 from core.checkpointing import Checkpointing
 from core.jobs import ContextExpiry
 from core.token import Token
-from events import sqlite, upkeep
+from events import upkeep
 from events.checkpoints import CheckpointStore
 from events.commit import Clock
 from events.ledger import Ledger
 from events.rebuild import rebuild
-from events.sqlite import SqliteWriter
+from events.stores import store_at
+from events.writer import Writer
 from tests import holders
 
 T = TypeVar("T")
@@ -48,6 +48,8 @@ POINTS = (
 )
 CALM = "calm"
 """Not a crash point: every client refreshes once and the process ends well."""
+SURVIVE = "survive"
+"""Not a crash point: everything goes on beside others that die, until there is a file `stop` in the folder."""
 REBUILD = "rebuild"
 """Not a crash point: the projections are made anew, again and again, until a signal ends it after some milliseconds."""
 
@@ -59,6 +61,8 @@ class Order(NamedTuple):
     point: str
     after: int
     ahead: float
+    url: str
+    """Of the ledger; on PostgreSQL the wall clock is the database's."""
 
 
 def _die() -> None:
@@ -99,7 +103,7 @@ class FatefulStore(CheckpointStore):
 class FatefulUpkeep:
     """The writer as a job sees it, passing a point after each of its transactions."""
 
-    def __init__(self, writer: SqliteWriter, fate: Fate) -> None:
+    def __init__(self, writer: Writer, fate: Fate) -> None:
         self._writer = writer
         self._fate = fate
 
@@ -115,16 +119,23 @@ class Child:
     def __init__(self, order: Order) -> None:
         folder = Path(order.folder)
         self.calm = order.point == CALM
+        self._stop = folder / "stop"
         self.fate = Fate(order)
         clock = Clock(lambda: time.time() + order.ahead)
-        self.writer = SqliteWriter(folder / "data" / "ledger.db", clock, trace=self.fate)
+        ledger = store_at(order.url)
+        self.writer = ledger.writer(clock, trace=self.fate)
         self.ledger = Ledger(self.writer)
         store = FatefulStore(folder / "checkpoints", self.fate)
-        self.checkpointing = Checkpointing(self.writer, store, holders.ORIGIN, SEED)
+        self.checkpointing = Checkpointing(ledger, ledger.readers(1), store, SEED)
         fateful: Any = FatefulUpkeep(self.writer, self.fate)
         self.expiry = ContextExpiry(self.ledger, fateful, 1, self.writer.now)
         self.answers = folder / "answers"
         self.log = os.open(self.answers, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+    @property
+    def goes_on(self) -> bool:
+        """A calm life is one round of each."""
+        return not self.calm and not self._stop.exists()
 
     def tell(self, **what: object) -> None:
         """One line, in the kernel's hands at once: a kill does not take it back."""
@@ -155,19 +166,19 @@ class Child:
                 generation=presented.generation,
                 jti=answer.jti,
             )
-            if self.calm:
+            if not self.goes_on:
                 return
             await asyncio.sleep(random.random() * 0.002)
 
     async def revoke(self) -> None:
-        while True:
+        while self.goes_on:
             begun = await holders.begin(self.ledger)
             await holders.revoke(self.ledger, begun.family)
             self.tell(revoked=begun.family.hex())
             await asyncio.sleep(random.random() * 0.004)
 
     async def expire(self) -> None:
-        while True:
+        while self.goes_on:
             await self.expiry.run()
             await asyncio.sleep(random.random() * 0.02)
 
@@ -175,24 +186,22 @@ class Child:
         while True:
             await self.checkpointing.run()
             self.tell(signed=self.checkpointing.size)
-            if self.calm:
+            if not self.goes_on:
                 return
             await asyncio.sleep(random.random() * 0.004)
 
 
 def _rebuild(order: Order) -> None:
-    database = Path(order.folder) / "data" / "ledger.db"
     signal.setitimer(signal.ITIMER_REAL, order.after / 1000)  # its signal ends the process where it stands
     while True:
-        with sqlite.sync_read_engine(database).connect() as reading:
-            rebuild(reading, partial(sqlite.transaction, database))
+        rebuild(store_at(order.url))
 
 
 async def _live(order: Order) -> None:
     if order.point == "anywhere":
         # the writer's thread is in the middle of whatever it does
         asyncio.get_running_loop().call_later(0.02 + random.random() * 0.06, _die)
-    await asyncio.wait_for(Child(order).live(), 20)
+    await asyncio.wait_for(Child(order).live(), 600 if order.point == SURVIVE else 20)
 
 
 def _born(order: Order) -> None:

@@ -9,7 +9,7 @@ from core.beginning import Begin
 from core.family import Refresh
 from core.policy import SECOND, Policy
 from core.token import Token, hash_nonce
-from core.verdict import Tags, TagsFor
+from core.verdict import Tags, TagsFor, Verdict
 from events import catalogue, client, family, ids, log, subject
 from events.decision import Change, Decide, Decision, Moment, Need, States
 from events.fact import Fact
@@ -56,6 +56,16 @@ class Then(NamedTuple):
         return [change.fact.TYPE for change in self.changes if change.stream == stream]
 
 
+def outcome(then: Then) -> tuple[Any, list[str]]:
+    """What a command about one thing came to, and the facts that it left."""
+    return then.verdict, then.types
+
+
+def summary(then: Then) -> tuple[Verdict, list[str]]:
+    """The same of a command whose answer says more than its verdict."""
+    return then.verdict.verdict, then.types
+
+
 class Past:
     """What a batch would have read: everything that was told, folded. A stream that was not told of does not exist."""
 
@@ -65,7 +75,7 @@ class Past:
     def when(self, decide: Decide, after: float = 0, **moment: int) -> Then:
         """Decide so many seconds after the start; `arrived`, `ready` and `wall` follow unless given."""
         now = START + round(after * SECOND)
-        at = Moment(now, now, now, 0)._replace(**moment)
+        at = msgspec.structs.replace(Moment(now, now, now, 0), **moment)
         states = self.states()
         for _ in range(8):
             answer = decide(states, at)
@@ -103,12 +113,13 @@ class Past:
 def _as_read(states: States, need: Need) -> None:
     """What the rule asks for counts as read; what was never told of is None."""
     wanted = need.streams
-    for stream in wanted.families | wanted.subjects | wanted.clients | wanted.keys | wanted.logs:
+    for stream in wanted.families | wanted.subjects | wanted.clients | wanted.keys | wanted.logs | wanted.actions:
         states.by_stream.setdefault(stream, None)
+    states.used.update((value, states.used.get(value, False)) for value in wanted.uses)
     for owner in wanted.living_of:
         states.living[owner] = {s.id for s in states.by_stream.values() if isinstance(s, Family) and s.subject == owner}
     for name in wanted.names:
-        holders = (s.id for s in states.by_stream.values() if isinstance(s, Subject) and s.name == name)
+        holders = (s.id for s in states.by_stream.values() if isinstance(s, Subject) and name in (s.name, s.external))
         states.named[name] = next(holders, None)
 
 

@@ -2,7 +2,6 @@
 
 import random
 from base64 import urlsafe_b64encode
-from pathlib import Path
 from typing import Any
 
 from events import family, ids, subject
@@ -11,7 +10,7 @@ from events.commit import Clock
 from events.decision import Change, Decision, Origin, Streams
 from events.ledger import Ledger
 from events.private import Account, Context
-from events.sqlite import SqliteWriter
+from events.store import Store
 
 BEGAN = 1_800_000_000
 """Seconds since the epoch."""
@@ -121,10 +120,10 @@ class Story:
         return Change(stream, fact)
 
 
-async def many_events(database: Path, events: int = 400) -> Story:
+async def many_events(store: Store, events: int = 400) -> Story:
     """Fill an empty ledger; what happens between two batches takes from nothing to some hours."""
     story = Story()
-    ledger = Ledger(SqliteWriter(database, Clock(wall=lambda: story.now)))
+    ledger = Ledger(store.writer(Clock(wall=lambda: story.now, shared=False)))
     await _submit(ledger, story, story.beginning(), Origin())
     for number in range(events):
         story.now += story.chance.choice((0.0, 0.001, 1.0, 300.0, 5_000.0))

@@ -10,20 +10,20 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import httpx
 
-from tests.conftest import PASSWORD
+from events.sqlite import SqliteStore
+from events.store import Store
+from tests.conftest import MASTER_KEY, PASSWORD
+from tests.tables import url_of
 
 FORKING = multiprocessing.get_context("forkserver")
 FORKING.set_forkserver_preload(["cli", "app", "tests.processes"])
 PATIENCE = 30.0
 """Seconds until a process that does not end, or a service that does not answer, is a failure."""
-MASTER_KEY = "1:" + sha256(b"a key of the tests").hexdigest()
-
 
 GREETED = "Stop with"
 """The end of what `serve` says when it answers."""
@@ -119,15 +119,19 @@ def _run(arguments: tuple[str, ...], settings: dict[str, str], folder: Path, fil
 
 
 class Place:
-    """A folder, a free port and the settings that commands run with."""
+    """A folder, a free port and the settings that commands run with; the ledger is in the folder, or is `store`."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, store: Store | None = None, /, **settings: str) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.database = self.data / "ledger.db"
+        """Of a ledger on SQLite."""
+        self.store = store or SqliteStore(self.database)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         given = {"LEDGER_PORT": str(self.port), "LEDGER_ADMIN_PASSWORD": PASSWORD, "LEDGER_RATE_LIMITS": "off"}
+        if not isinstance(self.store, SqliteStore):
+            given |= {"LEDGER_DATABASE_URL": url_of(self.store), "LEDGER_MASTER_KEY": MASTER_KEY}
         self.settings = given | settings
 
     def start(

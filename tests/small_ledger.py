@@ -1,13 +1,6 @@
-"""A ledger of twenty events, written by the writer of the service, and what somebody with the file could do to it."""
+"""A ledger of twenty events, written by the writer of the service, and what somebody could do to its tables."""
 
-import asyncio
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from itertools import count
-from pathlib import Path
-
-from events import family, ids, key, log, migrate, sqlite, subject
+from events import family, ids, key, log, subject
 from events.checkpoint import public_of
 from events.checkpoints import CheckpointStore, Head, Signed, advance
 from events.client import ClientRegistered, stream_of
@@ -16,8 +9,12 @@ from events.decision import Change, Decide, Decision, Origin, Streams
 from events.ledger import Ledger
 from events.merkle import Tree, leaf_hash
 from events.private import Account, Context
+from events.schema import events
+from events.store import Store
 from events.verify import Finding, Intact
 from events.verify import verify as verified
+from tests.databases import Stores
+from tests.tables import Tables, beside, rows
 
 ORIGIN = "ledger.example"
 SEED = bytes(range(32))
@@ -95,25 +92,18 @@ BATCHES: tuple[tuple[Origin, tuple[Change, ...]], ...] = (
 SIZE = sum(len(changes) for _, changes in BATCHES)
 
 
-def created(folder: Path) -> Path:
-    """An empty ledger of today's schema."""
-    database = folder / "ledger.db"
-    with sqlite.transaction(database) as connection:
-        migrate.upgrade(connection)
-    return database
-
-
-def append(database: Path, *batches: tuple[Origin, tuple[Change, ...]], begins: int = 0) -> None:
+def append(store: Store, *batches: tuple[Origin, tuple[Change, ...]], begins: int = 0) -> None:
     """Write each batch in one commit, a second after the one before."""
-    asyncio.run(_append(database, batches, begins))
+    beside(_append(store, batches, begins))
 
 
-async def _append(database: Path, batches: tuple[tuple[Origin, tuple[Change, ...]], ...], begins: int) -> None:
-    seconds = count(STARTED + begins)
-    ledger = Ledger(sqlite.SqliteWriter(database, Clock(wall=lambda: next(seconds))))
+async def _append(store: Store, batches: tuple[tuple[Origin, tuple[Change, ...]], ...], begins: int) -> None:
+    seconds = float(STARTED + begins)
+    ledger = Ledger(store.writer(Clock(wall=lambda: seconds, shared=False)))
     try:
         for origin, changes in batches:
             await ledger.submit(_streams(changes), _decided(changes), origin)
+            seconds += 1
     finally:
         await ledger.close()
 
@@ -133,67 +123,53 @@ def _streams(changes: tuple[Change, ...]) -> Streams:
     )
 
 
-def small_ledger(folder: Path) -> Path:
+def small_ledger(stores: Stores) -> Store:
     """The twenty events."""
-    database = created(folder)
-    append(database, *BATCHES)
-    return database
+    store = stores.fresh()
+    append(store, *BATCHES)
+    return store
 
 
-def signed(database: Path, store: CheckpointStore) -> Signed:
+def signed(store: Store, checkpoints: CheckpointStore) -> Signed:
     """Sign what the ledger holds now, as the service does."""
-    with closing(sqlite3.connect(database)) as connection:
-        size, frontier = connection.execute("SELECT size, frontier FROM head").fetchone()
-        leaves = [leaf for (leaf,) in connection.execute("SELECT leaf FROM events ORDER BY position")]
-    advance(store, Head(ORIGIN, size, frontier), SEED, lambda first, end: leaves[first:end])
-    found = store.signed(public_of(SEED))
+    (size, frontier), *_ = rows(store, "SELECT size, frontier FROM head")
+    leaves = [leaf for (leaf,) in rows(store, "SELECT leaf FROM events ORDER BY position")]
+    advance(checkpoints, Head(ORIGIN, size, frontier), SEED, lambda first, end: leaves[first:end])
+    found = checkpoints.signed(public_of(SEED))
     assert found is not None
     return found
 
 
-def check(database: Path, last: Signed | None = None) -> Intact | Finding:
+def check(store: Store, last: Signed | None = None) -> Intact | Finding:
     """What verify says of it."""
-    engine = sqlite.sync_read_engine(database)
-    with engine.connect() as connection:
-        return verified(connection, last)
+    return store.read(lambda connection: verified(connection, last))
 
 
-@contextmanager
-def tampering(database: Path) -> Iterator[sqlite3.Connection]:
-    """The file in the hands of somebody who knows SQLite: no triggers, no keys held back."""
-    with closing(sqlite3.connect(database)) as connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
-            connection.execute(f"DROP TRIGGER {name}")
-        yield connection
-        connection.commit()
-
-
-def insert_copy(file: sqlite3.Connection, of: int, verb: str = "INSERT", **changes: object) -> None:
+def insert_copy(tables: Tables, of: int, verb: str = "INSERT", **changes: object) -> None:
     """Insert the event at this position once more, with these columns changed."""
-    file.execute("CREATE TEMP TABLE copied AS SELECT * FROM events WHERE position = ?", (of,))
-    for column, value in changes.items():
-        file.execute(f"UPDATE copied SET {column} = ?", (value,))
-    file.execute(f"{verb} INTO events SELECT * FROM copied")
+    (row,) = tables.run("SELECT * FROM events WHERE position = ?", of)
+    copied = dict(zip(events.columns.keys(), row, strict=True)) | changes
+    tables.run(f"{verb} INTO events VALUES ({', '.join('?' for _ in copied)})", *copied.values())
 
 
-def forge_leaves(connection: sqlite3.Connection) -> None:
+def forge_leaves(tables: Tables) -> None:
     """Make every leaf fit its row again."""
-    rows = connection.execute("SELECT position, at, stream, version, type, body FROM events").fetchall()
+    rows = tables.run("SELECT position, at, stream, version, type, body FROM events")
     for position, *fields in rows:
-        connection.execute("UPDATE events SET leaf = ? WHERE position = ?", (leaf_hash(*fields), position))
+        tables.run("UPDATE events SET leaf = ? WHERE position = ?", leaf_hash(*fields), position)
 
 
-def forge_head(connection: sqlite3.Connection) -> None:
+def forge_head(tables: Tables) -> None:
     """Make the head fit the leaves again."""
-    rows = connection.execute("SELECT leaf, at FROM events ORDER BY position").fetchall()
+    rows = tables.run("SELECT leaf, at FROM events ORDER BY position")
     tree = Tree()
     tree.extend(leaf for leaf, _ in rows)
-    connection.execute("UPDATE head SET size = ?, frontier = ?, last_at = ?", (tree.size, tree.frontier(), rows[-1][1]))
+    tables.run("UPDATE head SET size = ?, frontier = ?, last_at = ?", tree.size, tree.frontier(), rows[-1][1])
 
 
-def close_gaps(connection: sqlite3.Connection) -> None:
+def close_gaps(tables: Tables) -> None:
     """Number events and private rows from 0 again."""
-    positions = connection.execute("SELECT position FROM events ORDER BY position").fetchall()
+    positions = tables.run("SELECT position FROM events ORDER BY position")
     for dense, (position,) in enumerate(positions):
-        connection.execute("UPDATE event_private SET position = ? WHERE position = ?", (dense, position))
-        connection.execute("UPDATE events SET position = ? WHERE position = ?", (dense, position))
+        tables.run("UPDATE event_private SET position = ? WHERE position = ?", dense, position)
+        tables.run("UPDATE events SET position = ? WHERE position = ?", dense, position)

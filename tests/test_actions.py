@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from core.clients import Clients
 from core.policy import Policy
 from core.verdict import Tags, Verdict
 from events import action as past
-from events import ids, sqlite
+from events import ids
 from events.actions import ActionReader
 from events.clients import read_clients
 from events.decision import Change, Decision, Moment, Need, Origin, States, Streams
@@ -23,7 +22,7 @@ from events.families import FamilyReader
 from events.family import LIVING, REVOKED, Family
 from events.ledger import Ledger
 from events.private import Account
-from events.sqlite import SqliteWriter
+from events.store import Store
 from events.subject import SubjectRegistered
 
 DEFAULTS = Policy()
@@ -82,9 +81,9 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(database: Path) -> AsyncIterator[Scene]:
-    ledger = Ledger(SqliteWriter(database))
-    engine = sqlite.read_engine(database)
+async def scene(store: Store) -> AsyncIterator[Scene]:
+    ledger = Ledger(store.writer())
+    engine = store.readers()
 
     async def none_since(_query: str, _at: int, _limit: int) -> tuple[bytes, ...]:
         return made.new

@@ -1,4 +1,7 @@
-"""Requests that no program should send, and errors that all have one shape, ours included (attacks 38, 39, 50)."""
+"""Requests that no program should send, and errors that all have one shape, ours included (attacks 38, 39, 50).
+
+A disk is made full by a limit of pages that only SQLite has.
+"""
 
 import asyncio
 import json
@@ -9,8 +12,10 @@ import httpx
 import pytest
 
 import app
-from events import sqlite
+from events import postgres, sqlite
+from tests.applications import application, own_token
 from tests.conftest import PASSWORD, visiting
+from tests.databases import held
 from tests.visitors import PAGE, bearer, code, facts, let_pass, me, page_sign_in, refresh, sign_in, story
 
 JSON = {"Content-Type": "application/json"}
@@ -69,6 +74,29 @@ async def test_attack_39_a_field_of_another_type_is_400_at_every_route(http: htt
                 assert shown(await http.post(route, json=missing, headers=headers)) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize("value", ['"2"', "2.0", "true", "null", "[2]"])
+async def test_attack_39_what_only_looks_like_a_number_is_none(
+    service: app.Service, http: httpx.AsyncClient, value: str
+) -> None:
+    operator = await application(service, "ops", scopes="clients:write", operator=1)
+    headers = JSON | bearer(await own_token(http, operator))
+
+    answer = await http.patch("/v1/clients/ops", content=f'{{"family_limit":{value}}}', headers=headers)
+
+    assert (400, "invalid_request") == code(answer)
+    assert "family_limit: expected `int`" in answer.json()["detail"]
+
+
+async def test_attack_39_what_only_looks_like_a_flag_is_none(service: app.Service, http: httpx.AsyncClient) -> None:
+    operator = await application(service, "ops", scopes="clients:write", operator=1)
+    headers = JSON | bearer(await own_token(http, operator))
+
+    for value in ("0", "1", '"true"', '"no"'):
+        answer = await http.patch("/v1/clients/ops", content=f'{{"first_party":{value}}}', headers=headers)
+        assert (400, "invalid_request") == code(answer)
+        assert "first_party: expected `bool`" in answer.json()["detail"]
+
+
 async def test_attack_38_a_member_that_comes_twice_is_400_in_whatever_spelling(http: httpx.AsyncClient) -> None:
     first = await sign_in(http)
     text = first["refresh_token"]
@@ -83,7 +111,7 @@ async def test_attack_38_a_member_that_comes_twice_is_400_in_whatever_spelling(h
         f'{{"Refresh_Token":"{text}"}}',
     ):
         assert shown(await http.post("/auth/refresh", content=body, headers=JSON)) == (400, "invalid_request"), body
-    many = "&".join(f"a{number}=" for number in range(100))
+    many = "&".join(f"a{number}=" for number in range(300))
     for query in ("client_id=web&client_id=web", "client_id=web&client%5fid=mobile", "a=%ff", many):
         posted = await http.post(f"/auth/refresh?{query}", json={"refresh_token": text})
         got = await http.get(f"/auth/csrf?{query}", headers=PAGE)
@@ -186,8 +214,9 @@ async def test_a_refusal_never_repeats_what_came_in(http: httpx.AsyncClient) -> 
 
 @pytest.fixture
 def quickly_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer gives the lock up after a moment instead of five seconds."""
+    """A writer gives the lock up after a moment instead of some seconds."""
     monkeypatch.setattr(sqlite.file_lock.__wrapped__, "__defaults__", (0.2,))  # type: ignore[attr-defined]
+    monkeypatch.setattr(postgres, "_LIMIT", postgres._LIMIT.replace(str(postgres.LOCK_MS), "100"))
 
 
 async def test_attack_50_while_another_process_holds_the_ledger_nothing_is_decided_and_nobody_is_signed_out(
@@ -198,7 +227,7 @@ async def test_attack_50_while_another_process_holds_the_ledger_nothing_is_decid
     own = PAGE | {"X-CSRF-Token": page.json()["csrf_token"]}
     jar = dict(http.cookies)
     async with visiting(service) as alone:
-        with sqlite.file_lock(sqlite.lock_path(service.database)):
+        with held(service.store):
             answers = await asyncio.gather(
                 refresh(alone, first["refresh_token"]),
                 http.post("/auth/refresh", json={}, headers=own),
@@ -232,7 +261,7 @@ async def test_attack_50_an_honest_retry_after_a_long_outage_is_no_theft(
     """Our own slowness must never make a retry a reuse."""
     first = await sign_in(http)
     lost = (await refresh(http, first["refresh_token"])).json()
-    with sqlite.file_lock(sqlite.lock_path(service.database)):
+    with held(service.store):
         assert code(await refresh(http, first["refresh_token"])) == (503, "unavailable")
         let_pass(service, 300)
     again = await refresh(http, first["refresh_token"])
@@ -261,10 +290,11 @@ async def test_attack_50_a_database_that_cannot_be_read_is_503_and_never_a_bad_t
 
 
 async def test_attack_50_a_full_disk_is_503_and_what_was_answered_stays(
-    service: app.Service, http: httpx.AsyncClient
+    service: app.Service, http: httpx.AsyncClient, on_sqlite: None
 ) -> None:
     first = await sign_in(http)
-    connection = service.writer._connection
+    assert isinstance(service.writer._hold, sqlite.SqliteHold)
+    connection = service.writer._hold._connection
     assert connection is not None
     size = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
     connection.exec_driver_sql(f"PRAGMA max_page_count={size}").close()

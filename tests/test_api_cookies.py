@@ -90,10 +90,13 @@ def attributes(answer: httpx.Response, name: str) -> dict[str, str]:
 
 async def test_the_cookies_are_of_this_host_only_and_only_one_is_for_scripts(http: httpx.AsyncClient) -> None:
     answer = await page_sign_in(http)
-    common = {"max-age": str(MONTH), "path": "/", "samesite": "strict", "secure": ""}
+    # The ledger's clock never goes back, so it may be a moment ahead of the wall, and a second more at a boundary.
+    (age,) = {attributes(answer, name).pop("max-age") for name in (REFRESH, CSRF)}
+    common = {"max-age": age, "path": "/", "samesite": "strict", "secure": ""}
     named = {text.partition("=")[0] for text in answer.headers.get_list("set-cookie")}
 
     assert {REFRESH, CSRF} == named
+    assert int(age) in {MONTH, MONTH + 1}
     assert common | {"httponly": ""} == attributes(answer, REFRESH)
     assert common == attributes(answer, CSRF)
     assert answer.json()["csrf_token"] == cookie_of(answer, CSRF)
@@ -136,7 +139,7 @@ async def test_the_cookies_end_with_the_session_however_often_it_is_refreshed(se
         page.token = cookie_of(answer, REFRESH)
         ages += [MONTH - later - int(attributes(answer, name)["max-age"]) for name in (REFRESH, CSRF)]
 
-    assert {0, 1, 2} >= set(ages)
+    assert {-1, 0, 1, 2} >= set(ages)
 
 
 async def test_a_lost_answer_is_given_again_with_its_cookies(make_settings: MakeSettings) -> None:
@@ -404,6 +407,7 @@ async def test_attack_33_only_pages_that_may_use_the_cookies_may_read_the_answer
                 await http.post("/auth/refresh", json={}, headers={"Origin": origin, "Sec-Fetch-Site": "same-site"}),
                 await http.get("/auth/me", headers={"Origin": origin}),
                 await http.post("/auth/login", content=b"x" * 20_000, headers=JSON | {"Origin": origin}),
+                await http.post("/oauth/token", data={"grant_type": "refresh_token"}, headers={"Origin": origin}),
             ]
             for answer in answers:
                 assert answer.headers.get("access-control-allow-origin") == (origin if may else None), origin
@@ -411,7 +415,7 @@ async def test_attack_33_only_pages_that_may_use_the_cookies_may_read_the_answer
                 assert answer.headers["vary"] == "Origin"
             assert answers[0].status_code == 204
             assert ("x-csrf-token" in answers[0].headers.get("access-control-allow-headers", "").lower()) == may
-        for path in ("/", "/v1/checkpoint", "/health/ready", "/dashboard"):
+        for path in ("/", "/v1/checkpoint", "/health/ready", "/dashboard", "/oauth/introspect"):
             answer = await http.get(path, headers={"Origin": NEIGHBOUR})
             assert not [name for name in answer.headers if name.startswith("access-control")]
         keys = await http.get("/.well-known/jwks.json", headers={"Origin": "https://evil.test"})

@@ -96,7 +96,7 @@ async def test_many_sessions_of_one_network_share_a_limit_on_refreshes(
     limits = service.families._tools.limits
     begun = await sign_in(http)
     for number in range(600):
-        assert limits.refresh(number.to_bytes(16), "203.0.113.0/24") is None
+        assert await limits.refresh(number.to_bytes(16), "203.0.113.0/24") is None
     throttled = await refresh(http, begun["refresh_token"])
 
     assert code(throttled) == (429, "rate_limited")
@@ -112,7 +112,7 @@ async def test_no_refresh_is_asked_to_wait_longer_than_a_third_of_the_leeway(
     async with running(make_settings(retry_leeway=leeway)) as service, visiting_from(service, "198.51.100.9") as http:
         begun = await sign_in(http)
         for _ in range(REFRESH_PER_FAMILY):
-            service.families._tools.limits.refresh(stream_of(begun["family_id"]), "198.51.100.0/24")
+            await service.families._tools.limits.refresh(stream_of(begun["family_id"]), "198.51.100.0/24")
         throttled = await refresh(http, begun["refresh_token"])
 
         assert code(throttled) == (429, "rate_limited")

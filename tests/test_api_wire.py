@@ -72,7 +72,7 @@ async def wire(service: app.Service) -> AsyncIterator[Wire]:
         port = probe.getsockname()[1]
     stop, up = asyncio.Event(), asyncio.Event()
     running = asyncio.create_task(serving.serve(app.create_app(service), "127.0.0.1", port, stop, up.set))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await up.wait()
     yield Wire(port)
     stop.set()

@@ -29,8 +29,8 @@ from tests.given import (
     numbered,
     seen,
     sub,
+    summary,
 )
-from tests.test_family_rules import summary
 
 STAFF = a_subject(BOB, "bob", "viewer")
 READY = given(a_client(), a_subject())

@@ -1,17 +1,20 @@
 """The check that the other tests end with: it passes what is whole and finds what is not, one thing at a time."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import SQLAlchemyError
 
 from events.checkpoints import CheckpointStore
+from events.store import Store
 from tests.check import check
-from tests.small_ledger import close_gaps, created, forge_head, forge_leaves, signed, small_ledger, tampering
+from tests.conftest import Made
+from tests.databases import Stores
+from tests.small_ledger import close_gaps, forge_head, forge_leaves, signed, small_ledger
+from tests.tables import tampering
 
 TAMPERED = {
-    "a body": "UPDATE events SET body = CAST(replace(body, 'web', 'wab') AS BLOB) WHERE position = 5",
+    "a body": "UPDATE events SET body = (SELECT body FROM events WHERE position = 6) WHERE position = 5",
     "a time": "UPDATE events SET at = at - 5000000 WHERE position = 7",
     "a leaf": "UPDATE events SET leaf = zeroblob(32) WHERE position = 7",
     "a search column": "UPDATE events SET client = 'another' WHERE position = 7",
@@ -35,66 +38,56 @@ TAMPERED = {
 }
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="session")
+def written(stores: Stores, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     """A ledger of twenty events and its checkpoint; copied, never used itself."""
-    folder = tmp_path_factory.mktemp("written")
-    signed(small_ledger(folder), CheckpointStore(folder / "checkpoints"))
-    return folder
+    store, checkpoints = small_ledger(stores), tmp_path_factory.mktemp("checkpoints")
+    signed(store, CheckpointStore(checkpoints))
+    return store, checkpoints
 
 
 @pytest.fixture
-def twenty(written: Path, tmp_path: Path) -> Path:
-    shutil.copytree(written / "checkpoints", tmp_path / "checkpoints")
-    return Path(shutil.copy(written / "ledger.db", tmp_path / "ledger.db"))
+def twenty(written: tuple[Store, Path], stores: Stores, made: Made) -> Store:
+    return made(stores.copy(written[0]))
 
 
-def triggers_of(database: Path) -> list[str]:
-    from contextlib import closing
-    from sqlite3 import connect
-
-    with closing(connect(database)) as connection:
-        return [sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE type = 'trigger'")]
+@pytest.fixture
+def checkpoints(written: tuple[Store, Path]) -> Path:
+    return written[1]
 
 
-def test_a_whole_ledger_passes(twenty: Path) -> None:
-    check(twenty, twenty.parent / "checkpoints", ["not in it"])
+def test_a_whole_ledger_passes(twenty: Store, checkpoints: Path) -> None:
+    check(twenty, checkpoints, ["not in it"])
 
 
-def test_an_empty_ledger_passes(tmp_path: Path) -> None:
-    check(created(tmp_path))
+def test_an_empty_ledger_passes(store: Store) -> None:
+    check(store)
 
 
 @pytest.mark.parametrize("statement", TAMPERED.values(), ids=TAMPERED)
-def test_what_was_changed_is_found(statement: str, twenty: Path) -> None:
-    triggers = triggers_of(twenty)
-    with tampering(twenty) as connection:
-        connection.execute(statement)
-        for trigger in triggers:
-            connection.execute(trigger)
+def test_what_was_changed_is_found(statement: str, twenty: Store) -> None:
+    with tampering(twenty, hidden=True) as tables:
+        tables.run(statement)
 
     with pytest.raises((AssertionError, ValueError, SQLAlchemyError)):
         check(twenty)
 
 
-def test_a_history_that_was_rewritten_whole_is_found_by_the_checkpoint(twenty: Path) -> None:
-    triggers = triggers_of(twenty)
-    with tampering(twenty) as connection:
-        connection.execute("DELETE FROM events WHERE stream = (SELECT stream FROM events WHERE position = 6)")
-        connection.execute("DELETE FROM families WHERE id NOT IN (SELECT stream FROM events)")
-        connection.execute("DELETE FROM event_private WHERE position NOT IN (SELECT position FROM events)")
-        close_gaps(connection)
-        forge_leaves(connection)
-        forge_head(connection)
-        for trigger in triggers:
-            connection.execute(trigger)
+def test_a_history_that_was_rewritten_whole_is_found_by_the_checkpoint(twenty: Store, checkpoints: Path) -> None:
+    with tampering(twenty, hidden=True) as tables:
+        tables.run("DELETE FROM events WHERE stream = (SELECT stream FROM events WHERE position = 6)")
+        tables.run("DELETE FROM families WHERE id NOT IN (SELECT stream FROM events)")
+        tables.run("DELETE FROM event_private WHERE position NOT IN (SELECT position FROM events)")
+        close_gaps(tables)
+        forge_leaves(tables)
+        forge_head(tables)
 
     check(twenty)
     with pytest.raises(AssertionError):
-        check(twenty, twenty.parent / "checkpoints")
+        check(twenty, checkpoints)
 
 
-def test_a_missing_guard_is_found(twenty: Path) -> None:
+def test_a_missing_guard_is_found(twenty: Store) -> None:
     with tampering(twenty):
         pass
 
@@ -103,6 +96,6 @@ def test_a_missing_guard_is_found(twenty: Path) -> None:
 
 
 @pytest.mark.parametrize("secret", ["$argon2id$alice", "192.0.2.7", b"Firefox"])
-def test_a_secret_in_a_row_is_found(secret: str | bytes, twenty: Path) -> None:
+def test_a_secret_in_a_row_is_found(secret: str | bytes, twenty: Store) -> None:
     with pytest.raises(AssertionError):
         check(twenty, None, [secret])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from events.checkpoint import Checkpoint, public_of, sign, verify, vkey
@@ -156,9 +156,11 @@ def test_the_folder_holds_the_last_note_the_one_before_the_verifier_key_and_no_r
         "checkpoint.previous": notes[1].encode(),
         "vkey": f"{vkey(ORIGIN, PUBLIC)}\n".encode(),
         "frontier": log.head(9).frontier,
+        "frontier.previous": log.head(5).frontier,
     }
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=8))
 def test_a_log_that_grows_is_signed_at_every_size(tmp_path_factory: pytest.TempPathFactory, steps: list[int]) -> None:
     store, log = CheckpointStore(tmp_path_factory.mktemp("checkpoints")), Log(40)
@@ -328,7 +330,7 @@ def test_the_note_is_on_disk_before_it_takes_the_place_of_the_older_one(
     monkeypatch.setattr("os.fsync", sync)
     monkeypatch.setattr(Path, "replace", replace)
     advance(store, log.head(9), SEED, log.leaves)
-    assert order == ["frontier", "checkpoint.previous", "sync", "checkpoint", "sync"]
+    assert order == ["frontier.previous", "checkpoint.previous", "frontier", "sync", "checkpoint", "sync"]
 
 
 def end_of_process(*_: object) -> None:

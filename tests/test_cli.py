@@ -6,20 +6,24 @@ import json
 import re
 import shutil
 import signal
-import sqlite3
 import time
 import tomllib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
 import settings
-from tests.conftest import PASSWORD
-from tests.processes import MASTER_KEY, Child, Place, Terminal
-from tests.test_serve import Holder, holders
+from events.sqlite import SqliteStore
+from events.store import Store
+from tests import tables
+from tests.chains import Holder, holders
+from tests.conftest import MASTER_KEY, PASSWORD, Made
+from tests.databases import Stores
+from tests.processes import Child, Place, Terminal
+from tests.tables import tampering, url_of
 
 ALICE = "copper-walnut-64-sundial"
 ROOT = Path(__file__).parent.parent
@@ -27,27 +31,27 @@ EXAMPLE = re.compile(r"Example: (LEDGER_\S+ )?session-ledger ")
 
 
 @pytest.fixture
-def place(tmp_path: Path, database: Path) -> Place:
-    return Place(tmp_path, LEDGER_MASTER_KEY=MASTER_KEY)
+def place(tmp_path: Path, store: Store) -> Place:
+    return Place(tmp_path, store, LEDGER_MASTER_KEY=MASTER_KEY)
 
 
 @pytest.fixture(scope="session")
-def served_once(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+def served_once(tmp_path_factory: pytest.TempPathFactory, stores: Stores) -> Place:
     """A ledger that was served once; copied, never used itself."""
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "data").mkdir()
-    shutil.copy(empty_database, folder / "data")
-    with Place(folder, LEDGER_MASTER_KEY=MASTER_KEY).serving():
+    place = Place(tmp_path_factory.mktemp("served"), stores.fresh(), LEDGER_MASTER_KEY=MASTER_KEY)
+    if isinstance(place.store, SqliteStore):
+        place.settings["LEDGER_DATABASE_URL"] = url_of(place.store)
+    with place.serving():
         pass
-    return folder
+    return place
 
 
 @pytest.fixture
-def served(tmp_path: Path, served_once: Path) -> Place:
+def served(tmp_path: Path, served_once: Place, store: Store, stores: Stores) -> Place:
     """A ledger that was served once, and is not now."""
-    for name in ("data", "checkpoints"):
-        shutil.copytree(served_once / name, tmp_path / name)
-    return Place(tmp_path, LEDGER_MASTER_KEY=MASTER_KEY)
+    stores.replace(store, served_once.store)
+    shutil.copytree(served_once.folder / "checkpoints", tmp_path / "checkpoints")
+    return Place(tmp_path, store, LEDGER_MASTER_KEY=MASTER_KEY)
 
 
 @asynccontextmanager
@@ -248,7 +252,8 @@ def test_a_password_is_asked_twice_and_never_shown(served: Place) -> None:
 
 
 def test_commands_that_wrap_nothing_need_no_master_key(served: Place) -> None:
-    without = Place(served.folder)
+    without = Place(served.folder, served.store)
+    without.settings.pop("LEDGER_MASTER_KEY", None)
     without.done("user", "add", "alice", "--password-stdin", typed=ALICE + "\n")
     assert "admin" in without.done("user", "list")
     assert "subject.registered" in without.done("events")
@@ -259,13 +264,9 @@ def test_commands_that_wrap_nothing_need_no_master_key(served: Place) -> None:
 
 
 def test_verify_names_the_position_that_was_changed(served: Place) -> None:
-    with closing(sqlite3.connect(served.database)) as connection:
-        triggers = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")]
-        for name in triggers:
-            connection.execute(f"DROP TRIGGER {name}")
-        body = connection.execute("SELECT body FROM events WHERE position = 5").fetchone()[0]
-        connection.execute("UPDATE events SET body = ? WHERE position = 5", (bytes([body[0] ^ 1]) + body[1:],))
-        connection.commit()
+    with tampering(served.store) as file:
+        ((body,),) = file.run("SELECT body FROM events WHERE position = 5")
+        file.run("UPDATE events SET body = ? WHERE position = 5", bytes([body[0] ^ 1]) + body[1:])
     ended = served.run("verify")
     assert (1, "") == (ended.status, ended.out)
     assert ended.err.startswith("#5: ")
@@ -275,22 +276,18 @@ def test_verify_names_the_position_that_was_changed(served: Place) -> None:
     assert "session-ledger verify" in refused.err
 
 
-def test_verify_notices_a_shorter_log_by_the_checkpoint(served: Place) -> None:
-    with closing(sqlite3.connect(served.database)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    older = served.database.read_bytes()
+def test_verify_notices_a_shorter_log_by_the_checkpoint(served: Place, stores: Stores, made: Made) -> None:
+    older = made(stores.copy(served.store))
     served.done("user", "add", "alice", "--password-stdin", typed=ALICE + "\n")
     with served.serving():
         pass
-    served.database.write_bytes(older)
+    stores.replace(served.store, older)
     assert 1 == served.run("verify").status
     assert "fit" in served.done("verify", "--no-checkpoint")
 
 
 def test_rebuild_puts_right_what_was_changed(served: Place) -> None:
-    with closing(sqlite3.connect(served.database)) as connection:
-        connection.execute("UPDATE subjects SET roles = 'viewer'")
-        connection.commit()
+    tables.rows(served.store, "UPDATE subjects SET roles = 'viewer'")
     assert 1 == served.run("verify").status
     assert "1 of the stored rows" in served.done("rebuild")
     assert "fit" in served.done("verify")
@@ -308,7 +305,7 @@ def test_a_checkpoint_that_was_touched_is_a_finding(served: Place) -> None:
 
 def test_verify_accepts_a_checkpoint_under_an_older_master_key(served: Place) -> None:
     both = "2:" + sha256(b"a newer key").hexdigest() + "," + MASTER_KEY
-    assert "continues the checkpoint" in Place(served.folder, LEDGER_MASTER_KEY=both).done("verify")
+    assert "continues the checkpoint" in Place(served.folder, served.store, LEDGER_MASTER_KEY=both).done("verify")
 
 
 def test_migrate_makes_a_folder_and_a_file_that_only_the_owner_reads(tmp_path: Path) -> None:
@@ -320,7 +317,7 @@ def test_migrate_makes_a_folder_and_a_file_that_only_the_owner_reads(tmp_path: P
 
 
 def test_every_command_explains_itself_with_an_example(place: Place) -> None:
-    asked = [(), ("user",), ("keys",), ("client",)]
+    asked = [(), ("user",), ("subject",), ("keys",), ("client",), ("webhook",)]
     commands = {name: place.done(*name, "--help") for name in asked}
     listed = [(*name, one) for name, text in commands.items() for one in names_in(text)]
     silent = [" ".join(one) for one in listed if one not in asked and not EXAMPLE.search(help_of(place, one))]

@@ -1,7 +1,6 @@
 """A wall clock that is set back and forth, within a process and between two: ledger time only goes on."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from pathlib import Path
 
 import pytest
 
@@ -9,7 +8,7 @@ from core.policy import Policy
 from core.token import Token
 from core.verdict import Answer, Verdict
 from events.ledger import Ledger
-from events.sqlite import SqliteWriter
+from events.store import Store
 from tests import holders
 from tests.check import check, events_of, family_rows
 from tests.conftest import TestClock
@@ -22,14 +21,14 @@ Refresh = Callable[[Token], Awaitable[Answer]]
 class Process:
     """A process on the ledger; `restart` begins another."""
 
-    def __init__(self, database: Path, clock: TestClock) -> None:
-        self.database, self.clock = database, clock
-        self.writer = SqliteWriter(database, clock.clock)
+    def __init__(self, store: Store, clock: TestClock) -> None:
+        self.store, self.clock = store, clock
+        self.writer = store.writer(clock.clock)
         self.ledger = Ledger(self.writer)
 
     async def restart(self) -> None:
         await self.ledger.close()
-        self.__init__(self.database, self.clock)  # type: ignore[misc]
+        self.__init__(self.store, self.clock)  # type: ignore[misc]
 
     async def begin(self, policy: Policy = holders.DEFAULTS) -> Token:
         return await holders.begin(self.ledger, policy, self.clock.monotonic_now)
@@ -39,16 +38,16 @@ class Process:
 
 
 @pytest.fixture
-async def process(database: Path, clock: TestClock) -> AsyncIterator[Process]:
-    begun = Process(database, clock)
+async def process(store: Store, clock: TestClock) -> AsyncIterator[Process]:
+    begun = Process(store, clock)
     await holders.people(begun.ledger)
     yield begun
     await begun.ledger.close()
-    check(database)
+    check(store)
 
 
 def times(process: Process) -> list[int]:
-    return [event.at for event in events_of(process.database)]
+    return [event.at for event in events_of(process.store)]
 
 
 @pytest.mark.parametrize("restarting", [False, True])
@@ -103,7 +102,7 @@ async def test_a_family_that_expired_by_a_wrong_clock_does_not_live_again(proces
     again = await process.refresh(token)
 
     assert (Verdict.EXPIRED, Verdict.EXPIRED) == (expired.verdict, again.verdict)
-    assert "expired" == family_rows(process.database)[token.family].status
+    assert "expired" == family_rows(process.store)[token.family].status
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -160,14 +159,14 @@ async def test_a_clock_that_drifts_is_not_taken_for_one_that_was_set(process: Pr
     assert Verdict.REUSED is answer.verdict
 
 
-async def test_a_retry_after_a_commit_that_took_long_is_honest(database: Path, clock: TestClock) -> None:
+async def test_a_retry_after_a_commit_that_took_long_is_honest(store: Store, clock: TestClock) -> None:
     slow = False
 
     def stall(point: str) -> None:
         if slow and point == "written":
             clock.pass_(20)
 
-    ledger = Ledger(SqliteWriter(database, clock.clock, trace=stall))
+    ledger = Ledger(store.writer(clock.clock, trace=stall))
     await holders.people(ledger)
     token = await holders.begin(ledger, arrived=clock.monotonic_now)
     slow = True
@@ -180,7 +179,7 @@ async def test_a_retry_after_a_commit_that_took_long_is_honest(database: Path, c
     await ledger.close()
 
     assert [Verdict.ROTATED, Verdict.RETRIED, Verdict.REUSED] == [first.verdict, again.verdict, late.verdict]
-    check(database)
+    check(store)
 
 
 async def test_who_only_looks_sees_the_time_that_the_next_batch_gets(process: Process) -> None:

@@ -1,9 +1,6 @@
+"""The dashboard's door: signing in and out, who may do what, cookies and their end, what no page ever holds."""
+
 import re
-import time
-from collections.abc import AsyncIterator
-from dataclasses import replace
-from html.parser import HTMLParser
-from typing import Any
 
 import httpx
 import pytest
@@ -14,20 +11,29 @@ import app
 from dashboard import routes
 from dashboard.cookie import NAME
 from dashboard.door import ANYONE, REACH
-from events import ids
-from events.commit import Clock
+from tests.browsers import (
+    BROWSER,
+    FIRST,
+    HOME,
+    Ahead,
+    Browser,
+    Seen,
+    a_family,
+    a_theft,
+    ahead,
+    browser,
+    second,
+    size,
+    staff,
+    status_of,
+)
 from tests.conftest import PASSWORD, visiting
+from tests.edges import app_of
 from tests.test_dashboard_words import ELSEWHERE
-from tests.test_tour import refresh, sign_in
+from tests.visitors import PAGE, refresh, sign_in
 
-ORIGIN = "https://ledger.test"
-OURS = {"Origin": ORIGIN, "Sec-Fetch-Site": "same-origin"}
-BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
-HOME = "/dashboard/events"
-"""A page that shows something of everything."""
-FIRST = "/dashboard"
-"""Where signing in leads."""
-
+__all__ = ("ahead", "browser", "second", "staff")
+"""Fixtures that pytest looks for here."""
 
 FOREIGN: list[dict[str, str]] = [
     {},
@@ -40,146 +46,6 @@ FOREIGN: list[dict[str, str]] = [
     {"Sec-Fetch-Site": "cross-site", "Origin": "https://ledger.test"},
 ]
 """Headers of a form that another page, another program or nobody sent."""
-
-
-class Browser:
-    """Somebody's browser: keeps the cookie, reads pages, sends the forms that are on them."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self.http = http
-        self.page = ""
-
-    async def opens(self, path: str, **headers: str) -> httpx.Response:
-        answer = await self.http.get(path, headers=BROWSER | headers)
-        self.page = answer.text
-        return answer
-
-    async def sends(self, path: str, fields: dict[str, str], headers: dict[str, str] | None = None) -> httpx.Response:
-        return await self.http.post(path, data=fields, headers=BROWSER | (OURS if headers is None else headers))
-
-    async def signs_in(self, name: str = "admin", password: str = PASSWORD, **more: str) -> httpx.Response:
-        return await self.sends("/dashboard/sign-in", {"name": name, "password": password, **more})
-
-    async def revokes(self, family: str, **changes: str) -> httpx.Response:
-        """Fill in and send the form of the preview; who gets none sends one all the same."""
-        preview = await self.opens(f"/dashboard/families/{family}/kill")
-        if preview.status_code != 200:
-            await self.opens(HOME)
-        given = {"reason": "stolen_token", "ticket": "INC-4711", "note": "", "scope": "family"}
-        return await self.sends(f"/dashboard/families/{family}/kill", self.hidden | given | changes)
-
-    @property
-    def hidden(self) -> dict[str, str]:
-        """What the forms of the page carry along, the last of each name."""
-        return dict(re.findall(r'<input type="hidden" name="([a-z]+)" value="([^"]*)"', self.page))
-
-    @property
-    def csrf(self) -> str:
-        found = re.search(r'name="csrf" value="([A-Za-z0-9_-]{43})"', self.page)
-        assert found is not None
-        return found[1]
-
-    @property
-    def cookie(self) -> str:
-        return self.http.cookies[NAME]
-
-
-ACTIVE = {"script", "style", "img", "iframe", "object", "embed"}
-
-
-class Seen(HTMLParser):
-    """What a browser makes of a page: its elements, and the text between them."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    @property
-    def foreign(self) -> list[str]:
-        """Elements that could do something and are not our own files."""
-        active = ((tag, attributes) for tag, attributes in self.elements if tag in ACTIVE)
-        return [tag for tag, attributes in active if not (attributes.get("src") or "").startswith("/dashboard/static/")]
-
-
-class Ahead:
-    """The clocks of the whole service, some seconds ahead of the real ones; stands where `time` is imported."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def time(self) -> float:
-        return time.time() + self.seconds
-
-    def time_ns(self) -> int:
-        return int(self.time() * 1_000_000_000)
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self.seconds
-
-
-@pytest.fixture
-def ahead(service: app.Service, monkeypatch: pytest.MonkeyPatch) -> Ahead:
-    clock = Ahead()
-    service.writer._clock = Clock(clock.time, clock.monotonic)
-    service.families._tools = replace(service.families._tools, wall=clock.time)
-    for module in ("app", "edge", "core.families"):
-        monkeypatch.setattr(f"{module}.time", clock)
-    return clock
-
-
-@pytest.fixture
-async def browser(service: app.Service) -> AsyncIterator[Browser]:
-    async with visiting(service) as http:
-        yield Browser(http)
-
-
-@pytest.fixture
-async def second(service: app.Service) -> AsyncIterator[Browser]:
-    async with visiting(service) as http:
-        yield Browser(http)
-
-
-@pytest.fixture
-async def staff(service: app.Service) -> app.Service:
-    """The service with one person for each role."""
-    for name, roles in (("alice", "viewer"), ("bob", "responder"), ("charlie", "")):
-        await service.subjects.register(name, PASSWORD, roles, "cli")
-    return service
-
-
-async def a_family(service: app.Service, **more: Any) -> dict[str, Any]:
-    async with visiting(service) as http:
-        return await sign_in(http, **more)
-
-
-async def a_theft(service: app.Service) -> str:
-    """A family whose first token came back from elsewhere after two refreshes."""
-    async with visiting(service) as http:
-        first = await sign_in(http)
-        next_one = (await refresh(http, first["refresh_token"])).json()
-        await refresh(http, next_one["refresh_token"])
-        thief = {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/142.0.0.0 Safari/537.36"}
-        await http.post("/auth/refresh", json={"refresh_token": first["refresh_token"]}, headers=thief)
-    family: str = first["family_id"]
-    return family
-
-
-async def status_of(service: app.Service, family: str) -> str:
-    held = await service.family_reader.get(ids.parse("fam", family))
-    assert held is not None
-    return held.family.status
-
-
-async def size(service: app.Service) -> int:
-    return (await service.history.head()).size
 
 
 # --- sign-in ---
@@ -303,14 +169,15 @@ async def test_no_page_is_kept_by_the_browser(service: app.Service, browser: Bro
 
 
 async def test_every_route_is_public_by_list_or_asks_for_a_role(service: app.Service) -> None:
-    inner = app.create_app(service).app
+    inner = app_of(service).app
     assert isinstance(inner, Litestar)
     ours = [route for route in inner.routes if isinstance(route, HTTPRoute) and route.path.startswith("/dashboard")]
     handlers = [(one.path, h) for one in ours for h in one.route_handlers if "OPTIONS" not in h.http_methods]
     public = {path for path, handler in handlers if handler.opt.get("public")}
     guarded = {path for path, handler in handlers if handler.opt.get("role") in {*REACH, ANYONE}}
 
-    assert {"/dashboard/sign-in", "/dashboard/static/{name:str}"} == public
+    signing_in = {"", "/second", "/challenge", "/passkey"}
+    assert {f"/dashboard/sign-in{step}" for step in signing_in} | {"/dashboard/static/{name:str}"} == public
     assert {path for path, _ in handlers} == public ^ guarded
     assert 8 <= len(handlers)
 
@@ -321,7 +188,8 @@ async def test_a_route_that_says_nothing_lets_nobody_in(service: app.Service, mo
         return "secret"
 
     monkeypatch.setattr(routes, "HANDLERS", [*routes.HANDLERS, forgotten])
-    async with visiting(service) as http:
+    transport = httpx.ASGITransport(app.create_app(service))
+    async with httpx.AsyncClient(transport=transport, base_url="https://ledger.test") as http:
         browser = Browser(http)
         await browser.signs_in()
         answer = await browser.opens("/dashboard/forgotten")
@@ -407,8 +275,8 @@ async def test_a_mistake_in_the_form_is_told_beside_its_field(service: app.Servi
 
 async def test_who_revokes_the_own_session_is_signed_out(service: app.Service, browser: Browser) -> None:
     await browser.signs_in()
-    await browser.opens(HOME)
-    own = re.search(r'class="person" href="/dashboard/families/(fam_[a-z2-7]{26})"', browser.page)
+    await browser.opens("/dashboard/me")
+    own = re.search(r'href="/dashboard/families/(fam_[a-z2-7]{26})"', browser.page)
     assert own is not None
     answer = await browser.revokes(own[1])
 
@@ -501,8 +369,8 @@ async def test_a_get_never_changes_anything(service: app.Service, browser: Brows
 async def test_a_form_in_another_shape_is_refused(service: app.Service, browser: Browser) -> None:
     await browser.signs_in()
     await browser.opens(HOME)
-    as_json = await browser.http.post("/dashboard/sign-out", json={"csrf": browser.csrf}, headers=BROWSER | OURS)
-    as_parts = await browser.http.post("/dashboard/sign-out", files={"csrf": b"x"}, headers=BROWSER | OURS)
+    as_json = await browser.http.post("/dashboard/sign-out", json={"csrf": browser.csrf}, headers=BROWSER | PAGE)
+    as_parts = await browser.http.post("/dashboard/sign-out", files={"csrf": b"x"}, headers=BROWSER | PAGE)
 
     assert (415, 415) == (as_json.status_code, as_parts.status_code)
 

@@ -1,4 +1,7 @@
-"""The audit log in a real browser, with and without its scripts; accessibility of every page; what may stop it."""
+"""The audit log in a real browser, with and without its scripts; accessibility of every page; what may stop it.
+
+What is about markup and scripts is seen once, on SQLite: the same pages are asked for on both engines elsewhere.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,10 +13,12 @@ from playwright.async_api import Page, expect
 
 from dashboard import stream, tails
 from events import ids
+from tests.browsers import HOME, a_family, a_theft, size
 from tests.chromium import EXAMPLES, MORE, NO_PAGES, Chrome, a_world, chrome, routes_of, violations
 from tests.conftest import PASSWORD, MakeSettings, visiting
-from tests.test_dashboard import HOME, a_family, a_theft, size
 from tests.visitors import sign_in
+
+MARKUP = pytest.mark.usefixtures("on_sqlite")
 
 
 @pytest.fixture
@@ -38,8 +43,8 @@ async def count(page: Page) -> int:
 
 
 async def own_family(page: Page) -> bytes:
-    place = await page.get_attribute("a.person", "href")
-    return ids.parse("fam", str(place).rpartition("/")[2])
+    twin = await (await page.request.get("/dashboard/me?format=json")).json()
+    return ids.parse("fam", twin["session"])
 
 
 async def test_searching_clicking_and_going_back(opened: Chrome, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,6 +77,7 @@ async def test_searching_clicking_and_going_back(opened: Chrome, monkeypatch: py
     assert [] == await blocked(page)
 
 
+@MARKUP
 async def test_alt_click_searches_without_the_value(opened: Chrome) -> None:
     await a_theft(opened.service)
     page = await opened.page()
@@ -82,6 +88,7 @@ async def test_alt_click_searches_without_the_value(opened: Chrome) -> None:
     assert 0 == await page.locator(".chip", has_text="rotated").count()
 
 
+@MARKUP
 async def test_values_are_counted_when_they_are_asked_for(opened: Chrome) -> None:
     await a_theft(opened.service)
     page = await opened.page()
@@ -153,6 +160,7 @@ async def test_a_page_whose_session_ended_goes_to_sign_in_and_comes_back(opened:
     assert f"{HOME}?q=type:token.*" == await page.input_value("input[name=next]")
 
 
+@MARKUP
 async def test_everything_can_be_reached_by_keys(opened: Chrome) -> None:
     await a_theft(opened.service)
     page = await opened.page()
@@ -180,6 +188,7 @@ async def test_everything_can_be_reached_by_keys(opened: Chrome) -> None:
     assert [] == await blocked(page)
 
 
+@MARKUP
 async def test_theme_and_times_are_kept(opened: Chrome) -> None:
     await a_theft(opened.service)
     page = await opened.page(timezone_id="Asia/Kathmandu", color_scheme="light")
@@ -203,6 +212,20 @@ async def test_theme_and_times_are_kept(opened: Chrome) -> None:
     assert light == await page.evaluate("getComputedStyle(document.body.parentElement).backgroundColor")
 
 
+@MARKUP
+async def test_a_picture_tells_times_as_the_page_around_it(opened: Chrome) -> None:
+    theft = await a_theft(opened.service)
+    page = await opened.page(timezone_id="Asia/Kathmandu")
+    await page.goto(f"{opened.url}/dashboard/families/{theft}")
+    drawn, told = page.locator(".node-when").first, page.locator(".story time").first
+    utc = await drawn.text_content()
+    await page.click("[data-do=times]")
+
+    assert utc != await drawn.text_content()
+    assert await drawn.text_content() == (await told.inner_text())[:5]
+
+
+@MARKUP
 async def test_a_copied_link_opens_what_was_seen(opened: Chrome) -> None:
     page = await opened.page(permissions=["clipboard-read", "clipboard-write"])
     await page.click("text=Copy link")
@@ -214,6 +237,7 @@ async def test_a_copied_link_opens_what_was_seen(opened: Chrome) -> None:
     await expect(page.locator("#status")).to_contain_text("As of #")
 
 
+@MARKUP
 async def test_suggestions_go_on_behind_what_was_typed(opened: Chrome) -> None:
     page = await opened.page()
     await page.locator("#q").press_sequentially("at:24h ty")
@@ -223,6 +247,7 @@ async def test_suggestions_go_on_behind_what_was_typed(opened: Chrome) -> None:
     assert all(one.startswith("at:24h ") for one in offered)
 
 
+@MARKUP
 async def test_all_of_it_works_without_scripts(opened: Chrome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dashboard.events.PAGE_SIZE", 4)
     await a_theft(opened.service)
@@ -253,6 +278,7 @@ async def test_all_of_it_works_without_scripts(opened: Chrome, monkeypatch: pyte
     assert "✓ Fits" in await page.inner_text("main")
 
 
+@MARKUP
 async def test_no_page_breaks_a_rule_of_accessibility_or_of_its_policy(opened: Chrome) -> None:
     world = await a_world(opened.service)
     assert set(EXAMPLES) == routes_of(opened.service) - NO_PAGES
@@ -270,6 +296,7 @@ async def test_no_page_breaks_a_rule_of_accessibility_or_of_its_policy(opened: C
     assert {} == {name: wrong for name, wrong in found.items() if wrong}
 
 
+@MARKUP
 async def test_nothing_that_was_sent_in_comes_alive(opened: Chrome) -> None:
     hostile = "<img src=x onerror=alert(1)>'\"><script>alert(1)</script>"
     await opened.service.subjects.register(hostile, PASSWORD, "responder", "cli")
@@ -294,6 +321,7 @@ async def test_nothing_that_was_sent_in_comes_alive(opened: Chrome) -> None:
     assert named > 10
 
 
+@MARKUP
 async def test_every_page_fits_a_phone(opened: Chrome) -> None:
     world = await a_world(opened.service)
     page = await opened.page(viewport={"width": 390, "height": 844})

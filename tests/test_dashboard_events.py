@@ -1,12 +1,12 @@
+"""The audit log at the dashboard: searching, counting, following it live, and taking a part of it out."""
+
 import asyncio
 import csv
 import html
 import io
 import json
 import re
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,8 +21,7 @@ from events.budget import TooSlow
 from events.fields import EVENTS, FAMILIES
 from events.filters import Mistake, Query, parse
 from events.tallies import Histogram
-from tests.conftest import PASSWORD, visiting
-from tests.test_dashboard import (
+from tests.browsers import (
     BROWSER,
     HOME,
     Ahead,
@@ -36,10 +35,12 @@ from tests.test_dashboard import (
     size,
     staff,
 )
+from tests.conftest import PASSWORD, visiting
+from tests.tables import tampering
 from tests.visitors import sign_in
 
 __all__ = ("ahead", "browser", "second", "staff")
-"""Fixtures of the neighbour, which pytest looks for here."""
+"""Fixtures that pytest looks for here."""
 
 HERE = Path(searching.__file__).parent
 FORBIDDEN = re.compile(r'\shx-on|\son[a-z]+=|\sstyle=|javascript:|js:|hx-trigger="[^"]*\[')
@@ -353,10 +354,8 @@ async def test_an_event_that_was_changed_in_the_file_does_not_fit_its_leaf(
     theft: str, service: app.Service, browser: Browser
 ) -> None:
     (reuse,) = (await searched(browser, "type:token.reuse_detected"))["events"]
-    with closing(sqlite3.connect(service.database)) as connection, connection:
-        connection.execute("DROP TRIGGER events_no_update")
-        forged = "UPDATE events SET at = at + 1000000 WHERE position = ?"
-        assert 1 == connection.execute(forged, (reuse["position"],)).rowcount
+    with tampering(service.store) as tables:
+        tables.run("UPDATE events SET at = at + 1000000 WHERE position = ?", reuse["position"])
     page = (await browser.opens(f"/dashboard/events/{reuse['position']}")).text
 
     assert "✗ Does not fit" in words(page)

@@ -16,9 +16,12 @@ from events import family, ids
 from events.decision import Origin
 from events.history import Event
 from events.private import Account, Context
+from tests.browsers import BROWSER, Ahead, Browser, Seen, a_theft, ahead, size, status_of
 from tests.conftest import PASSWORD, visiting
-from tests.test_dashboard import BROWSER, HOME, Ahead, Browser, Seen, a_theft, ahead, size, status_of  # noqa: F401
 from tests.visitors import refresh, sign_in
+
+__all__ = ("ahead",)
+"""A fixture that pytest looks for here."""
 
 THIEF = {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/142.0.0.0 Safari/537.36"}
 
@@ -199,6 +202,38 @@ async def test_what_is_chosen_ends_and_nothing_else(
     assert (ends, int(scope == "everything")) == (receipt["ended"], receipt["began_since"])
 
 
+@pytest.mark.parametrize(("scope", "gone"), [("family", 1), ("these", 4), ("everything", 4)])
+async def test_a_user_with_many_sessions_is_killed_by_the_form_as_a_browser_sends_it(
+    staff: app.Service, browser: Browser, scope: str, gone: int
+) -> None:
+    held = [await a_session(staff) for _ in range(4)]
+    owner = await staff.subject_reader.named("alice")
+    assert owner is not None
+    await browser.signs_in("bob")
+    preview = await browser.opens(f"/dashboard/families/{held[0]['family_id']}/kill?scope={scope}")
+    boxes = re.findall(r'<input type="checkbox"[^>]* name="family" value="([^"]+)" checked', preview.text)
+
+    done = await confirms(browser, preview, scope=scope, family=boxes)
+
+    assert 3 == len(boxes)
+    assert done.headers["location"].startswith("/dashboard/actions/"), done.text
+    ended = [one for one in await staff.family_reader.of_subject(owner.id) if not one.living]
+    assert gone == len(ended)
+
+
+async def test_several_ticked_families_become_a_selection(staff: app.Service, browser: Browser) -> None:
+    held = [await a_session(staff, name) for name in ("alice", "charlie", "alice")]
+    await browser.signs_in("bob")
+    await browser.opens("/dashboard/families")
+
+    frozen = await browser.sends(
+        "/dashboard/kills/new", {"csrf": browser.csrf, "family": [one["family_id"] for one in held]}
+    )
+
+    plan = (await browser.opens(f"{frozen.headers['location']}?format=json")).json()
+    assert {one["family_id"] for one in held} == set(plan["families"])
+
+
 async def test_a_kill_is_not_held_off_by_a_rotation(staff: app.Service, browser: Browser) -> None:
     first = await a_session(staff)
     await browser.signs_in("bob")
@@ -267,7 +302,7 @@ async def test_the_receipt_tests_the_effect_and_counts_who_still_tries(staff: ap
 async def test_a_receipt_asks_no_more_once_nothing_can_change(
     staff: app.Service,
     browser: Browser,
-    ahead: Ahead,  # noqa: F811
+    ahead: Ahead,
 ) -> None:
     one = (await sessions(staff, 1))[0]
     await browser.signs_in("bob")
@@ -286,8 +321,8 @@ async def test_a_receipt_asks_no_more_once_nothing_can_change(
 
 async def test_the_own_session_is_marked_on_the_preview(staff: app.Service, browser: Browser) -> None:
     await browser.signs_in("bob")
-    await browser.opens(HOME)
-    own = re.search(r'class="person" href="/dashboard/families/(fam_[a-z2-7]{26})"', browser.page)
+    await browser.opens("/dashboard/me")
+    own = re.search(r'href="/dashboard/families/(fam_[a-z2-7]{26})"', browser.page)
     assert own is not None
 
     assert "Your own session is among these" in (await browser.opens(f"/dashboard/families/{own[1]}/kill")).text
@@ -352,7 +387,7 @@ async def test_nothing_selected_is_told(staff: app.Service, browser: Browser) ->
 async def test_more_than_a_few_take_an_admin_a_fresh_password_and_the_number(
     staff: app.Service,
     browser: Browser,
-    ahead: Ahead,  # noqa: F811
+    ahead: Ahead,
 ) -> None:
     many = [*await sessions(staff, 14), *await sessions(staff, 14, "charlie")]
     await browser.signs_in("bob")

@@ -12,9 +12,9 @@ from playwright.async_api import Page, expect
 from core.action import Confirmed, start
 from events import ids
 from events.decision import Streams
+from tests.browsers import a_family, a_theft
 from tests.chromium import Chrome, chrome
 from tests.conftest import PASSWORD, MakeSettings, visiting
-from tests.test_dashboard import a_family, a_theft
 
 SOON = 15_000
 """Milliseconds: the receipt looks again every few seconds."""

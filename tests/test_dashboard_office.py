@@ -7,20 +7,22 @@ import pytest
 
 import app
 from events import ids
+from events.budget import TooSlow
+from events.fields import EVENTS, FAMILIES
+from tests.browsers import Browser, a_theft, signed_in
 from tests.chromium import EXAMPLES, a_world
 from tests.conftest import PASSWORD, visiting
-from tests.test_dashboard import OURS, Browser, a_theft
+from tests.tables import tampering
+from tests.visitors import PAGE, visiting_from
 
-WITHOUT_TWIN = {"/dashboard/sign-in", "/dashboard/help/filters"}
-"""Who is not signed in is told so in the shape of a problem; the reference is a page of `docs`."""
+WITHOUT_TWIN = {"/dashboard/sign-in", "/dashboard/sign-in/second"}
+"""Forms, with nothing to tell; who is not signed in is told so in the shape of a problem."""
 
 
 @pytest.fixture
 async def browser(service: app.Service) -> AsyncIterator[Browser]:
     """The admin's, signed in."""
-    async with visiting(service) as http:
-        one = Browser(http)
-        await one.signs_in()
+    async with signed_in(service, "admin") as one:
         yield one
 
 
@@ -28,10 +30,13 @@ async def browser(service: app.Service) -> AsyncIterator[Browser]:
 async def viewer(service: app.Service) -> AsyncIterator[Browser]:
     """A viewer's, signed in."""
     await service.subjects.register("alice", PASSWORD, "viewer", "cli")
-    async with visiting(service) as http:
-        one = Browser(http)
-        await one.signs_in("alice")
+    async with signed_in(service, "alice") as one:
         yield one
+
+
+def confirmed(browser: Browser) -> dict[str, str]:
+    """The form of the key's preview that is open, filled in."""
+    return browser.hidden | {"reason": "compromised", "ticket": "INC-7", "note": "a laptop"}
 
 
 async def test_the_overview_shows_a_theft_of_a_moment_ago(service: app.Service, browser: Browser) -> None:
@@ -48,7 +53,7 @@ async def test_the_overview_shows_a_theft_of_a_moment_ago(service: app.Service, 
 async def test_a_quiet_day_is_told_as_one(browser: Browser) -> None:
     await browser.opens("/dashboard")
 
-    assert "No used token came back and nobody was blocked in the last 24 hours." in browser.page
+    assert "No used token came back, nobody was blocked and no session was refused in another country" in browser.page
 
 
 async def test_the_overview_counts_what_the_log_holds(service: app.Service, browser: Browser) -> None:
@@ -84,13 +89,94 @@ async def test_revoking_a_key_ends_its_tokens_at_our_routes_and_no_session(
         await browser.opens(f"/dashboard/keys/{active}/revoke")
         assert "Nothing has changed yet" in browser.page
 
-        done = await browser.sends(f"/dashboard/keys/{active}/revoke", {"csrf": browser.csrf, "note": "a laptop"})
+        done = await browser.sends(f"/dashboard/keys/{active}/revoke", confirmed(browser))
 
         me = await http.get("/auth/me", headers={"Authorization": f"Bearer {held['access_token']}"})
         fresh = await http.post("/auth/refresh", json={"refresh_token": held["refresh_token"]})
-    assert "/dashboard/keys?done=revoked" == done.headers["location"]
+    assert done.headers["location"].startswith("/dashboard/actions/act_")
     assert (401, 200) == (me.status_code, fresh.status_code)
     assert active != service.keys.signing.kid
+
+
+async def test_the_receipt_of_a_revoked_key_proves_that_its_tokens_are_refused(
+    service: app.Service, browser: Browser
+) -> None:
+    active, following = service.keys.signing.kid, next(one.key for one in service.keys.states if one.status == "next")
+    await browser.opens(f"/dashboard/keys/{active}/revoke")
+    done = await browser.sends(f"/dashboard/keys/{active}/revoke", confirmed(browser))
+
+    await browser.opens(done.headers["location"])
+    found = (await browser.opens(f"{done.headers['location']}?format=json")).json()
+    event = (await browser.opens(f"/dashboard/events/{found['position']}?format=json")).json()
+
+    assert ("revoke_key", "finished", "compromised", "INC-7") == (
+        found["kind"],
+        found["status"],
+        found["reason"],
+        found["ticket"],
+    )
+    assert (active, True, False, following) == (
+        found["key"],
+        found["tokens_refused"],
+        found["published"],
+        found["signing_now"],
+    )
+    assert "a laptop" == found["note"]
+    assert found["tokens_usable_offline_until"] is not None
+    assert "key.revoked" == event["type"]
+
+
+async def test_the_receipt_of_a_revoked_key_is_linked_from_the_keys_and_the_actions(
+    service: app.Service, browser: Browser
+) -> None:
+    active = service.keys.signing.kid
+    await browser.opens(f"/dashboard/keys/{active}/revoke")
+    receipt = (await browser.sends(f"/dashboard/keys/{active}/revoke", confirmed(browser))).headers["location"]
+
+    for page in ("/dashboard/keys", "/dashboard/actions"):
+        await browser.opens(page)
+        assert f'href="{receipt}"' in browser.page, page
+    await browser.opens(receipt)
+    assert "Its access tokens are refused here" in browser.page
+    assert "Not published any more" in browser.page
+
+
+async def test_confirming_the_end_of_a_key_twice_is_once(service: app.Service, browser: Browser) -> None:
+    active = service.keys.signing.kid
+    await browser.opens(f"/dashboard/keys/{active}/revoke")
+    form = confirmed(browser)
+
+    first = await browser.sends(f"/dashboard/keys/{active}/revoke", form)
+    size = (await service.history.head()).size
+    second = await browser.sends(f"/dashboard/keys/{active}/revoke", form)
+    again = await browser.opens(f"/dashboard/keys/{active}/revoke")
+
+    assert first.headers["location"] == second.headers["location"]
+    assert size == (await service.history.head()).size
+    assert "/dashboard/keys?done=unchanged" == again.headers["location"]
+
+
+async def test_a_key_is_not_revoked_without_a_reason(service: app.Service, browser: Browser) -> None:
+    active = service.keys.signing.kid
+    await browser.opens(f"/dashboard/keys/{active}/revoke")
+
+    answer = await browser.sends(f"/dashboard/keys/{active}/revoke", confirmed(browser) | {"reason": "lost_device"})
+
+    assert 422 == answer.status_code
+    assert "Choose a reason." in answer.text
+    assert active == service.keys.signing.kid
+
+
+async def test_a_key_that_never_signed_leaves_no_token_behind(service: app.Service, browser: Browser) -> None:
+    following = next(one.key for one in service.keys.states if one.status == "next")
+    await browser.opens(f"/dashboard/keys/{following}/revoke")
+    assert "this key has signed no token yet" in browser.page
+
+    done = await browser.sends(f"/dashboard/keys/{following}/revoke", confirmed(browser))
+    await browser.opens(done.headers["location"])
+
+    assert "No token that it signed is alive" in browser.page
+    assert "It never signed." in browser.page
 
 
 async def test_keys_are_for_admins_with_a_fresh_password(
@@ -128,11 +214,8 @@ async def test_the_log_is_verified_from_its_page(service: app.Service, browser: 
 
 
 async def test_a_touched_log_is_told_on_the_page(service: app.Service, browser: Browser) -> None:
-    def touch(connection: object) -> None:
-        connection.exec_driver_sql("DROP TRIGGER events_no_update")  # type: ignore[attr-defined]
-        connection.exec_driver_sql("UPDATE events SET at = at + 1 WHERE position = 2")  # type: ignore[attr-defined]
-
-    await service.writer.maintain(touch)
+    with tampering(service.store) as tables:
+        tables.run("UPDATE events SET at = at + 1 WHERE position = 2")
 
     service.verification.start()
     await service.verification.ended()
@@ -161,6 +244,20 @@ async def test_roles_are_given_and_taken_on_the_page(service: app.Service, brows
     assert "responder" == changed.roles
     gone = await viewer.opens("/dashboard/events")
     assert 403 == gone.status_code
+
+
+async def test_somebody_gets_two_roles_by_the_boxes_that_are_ticked(service: app.Service, browser: Browser) -> None:
+    await service.subjects.register("bob", PASSWORD, "viewer", "cli")
+    bob = await service.subject_reader.named("bob")
+    assert bob is not None
+    await browser.opens("/dashboard/access")
+
+    both = {"csrf": browser.csrf, "role": ["viewer", "responder"]}
+    await browser.sends(f"/dashboard/access/{ids.to_text('sub', bob.id)}", both)
+
+    after = await service.subject_reader.named("bob")
+    assert after is not None
+    assert {"viewer", "responder"} == after.role_set
 
 
 @pytest.mark.parametrize("role", ["owner", "admin'; --"])
@@ -203,12 +300,39 @@ async def test_every_page_that_can_be_opened_has_a_twin_for_programs(service: ap
     assert dict.fromkeys(pages.values(), (200, "application/json")) == answers
 
 
+async def test_the_filter_reference_tells_programs_every_field_of_the_registry(viewer: Browser) -> None:
+    found = (await viewer.opens("/dashboard/help/filters?format=json")).json()
+
+    assert [field.key for field in EVENTS.fields] == [one["key"] for one in found["events"]]
+    assert [field.key for field in FAMILIES.fields] == [one["key"] for one in found["families"]]
+    assert all(one["meaning"] and one["examples"] for one in [*found["events"], *found["families"]])
+    assert {"user:alice,bob", "-client:ci"} <= {one["example"] for one in found["grammar"]}
+
+
+@pytest.mark.parametrize(("role", "status"), [(None, 401), ("", 403)])
+async def test_the_twin_of_the_reference_is_for_those_who_may_see_its_page(
+    service: app.Service, role: str | None, status: int
+) -> None:
+    async with visiting(service) as http:
+        one = Browser(http)
+        if role is not None:
+            await service.subjects.register("bob", PASSWORD, "viewer", "cli")
+            await one.signs_in("bob")
+            bob = await service.subject_reader.named("bob")
+            assert bob is not None
+            await service.subjects.change_roles(bob, role, "cli")
+
+        answer = await http.get("/dashboard/help/filters", headers={"Accept": "application/json"})
+
+    assert (status, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
+
+
 async def test_a_look_up_answers_programs_without_what_was_entered(service: app.Service, browser: Browser) -> None:
     async with visiting(service) as http:
         asked = {"username": "admin", "password": PASSWORD, "mode": "body"}
         held = (await http.post("/auth/login", json=asked)).json()
     await browser.opens("/dashboard")
-    headers = {"Accept": "application/json", **OURS}
+    headers = {"Accept": "application/json", **PAGE}
 
     found = await browser.http.post(
         "/dashboard/lookup", data={"csrf": browser.csrf, "thing": held["refresh_token"]}, headers=headers
@@ -220,3 +344,52 @@ async def test_a_look_up_answers_programs_without_what_was_entered(service: app.
     assert [("refresh_token", held["family_id"])] == [(one["kind"], one["id"]) for one in found.json()["found"]]
     assert held["refresh_token"] not in found.text
     assert (404, []) == (nothing.status_code, nothing.json()["found"])
+
+
+async def test_an_address_that_tries_the_passwords_of_many_needs_attention(
+    service: app.Service, browser: Browser
+) -> None:
+    people = ("alice", "bob", "charlie", "dave", "erin")
+    for name in people:
+        await service.subjects.register(name, PASSWORD, "", "cli")
+    async with visiting_from(service, "198.51.100.9") as http:
+        for name in people:
+            await http.post("/auth/login", json={"username": name, "password": "another-guess-of-mine", "mode": "body"})
+        await http.post("/auth/login", json={"username": "erin", "password": PASSWORD, "mode": "body"})
+
+    found = (await browser.opens("/dashboard?format=json")).json()["guessers"]
+    await browser.opens("/dashboard")
+
+    assert [{"ip": "198.51.100.9", "wrong_passwords": 5, "users": 5, "signed_in": 1}] == found
+    assert 'href="/dashboard/network/198.51.100.9"' in browser.page
+
+
+async def test_the_overview_leads_to_what_staff_did(service: app.Service, browser: Browser) -> None:
+    active = service.keys.signing.kid
+    await browser.opens(f"/dashboard/keys/{active}/revoke")
+    receipt = (await browser.sends(f"/dashboard/keys/{active}/revoke", confirmed(browser))).headers["location"]
+
+    await browser.opens("/dashboard")
+
+    assert f'href="{receipt}"' in browser.page
+
+
+async def test_a_twin_whose_page_cannot_be_read_in_time_says_so_as_a_problem(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*args: object, **more: object) -> TooSlow:
+        return TooSlow(2.0)
+
+    for reader in ("overview.OverviewReader.read", "family_search.FamilySearch.page", "pivots.PivotReader.traffic"):
+        monkeypatch.setattr(f"events.{reader}", slow)
+    for page in ("", "/families", "/network/203.0.113.7"):
+        twin = await browser.http.get(f"/dashboard{page}", params={"format": "json"})
+        assert (503, "too_slow", "2") == (twin.status_code, twin.json()["code"], twin.headers["retry-after"]), page
+
+
+async def test_a_filter_that_cannot_be_read_is_the_same_problem_at_both_lists(browser: Browser) -> None:
+    for page in ("events", "families"):
+        twin = await browser.http.get(f"/dashboard/{page}", params={"q": "clint:web", "format": "json"})
+        assert (422, "bad_filter") == (twin.status_code, twin.json()["code"])
+        assert "At character 1" in twin.json()["detail"]
+        assert "client:" in twin.json()["detail"]

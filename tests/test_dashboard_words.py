@@ -1,3 +1,5 @@
+"""How events read at the dashboard: sentences, stories, reasons that people give, and ways back that stay ours."""
+
 import msgspec
 import pytest
 

@@ -1,6 +1,7 @@
 """A full disk, a file that is gone, a lock that is held: nothing is lost, nobody is signed out, it goes on afterwards.
 
-Each fault is real where it can be made; a COMMIT that fails is made to fail in the driver's place.
+Each fault is real where it can be made; a COMMIT that fails is made to fail in the driver's place. Files, their locks
+and limits of pages are SQLite's; what befalls a server is made to happen to a real one elsewhere.
 """
 # ruff: noqa: ASYNC221, ASYNC240 - files vanish and volumes are mounted between two commits, not beside them
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
 import app
@@ -24,24 +25,30 @@ from core.token import Token
 from core.verdict import Verdict
 from events import schema, sqlite
 from events.ledger import Ledger, Unavailable
-from events.sqlite import SqliteWriter
+from events.sqlite import SqliteHold, SqliteStore
+from events.writer import Writer
 from tests import holders
 from tests.check import check, events_of, family_rows
 from tests.conftest import MakeSettings, running, visiting
-from tests.test_tour import refresh, sign_in
+from tests.visitors import refresh, sign_in
 
 
-def pragma_for(writer: SqliteWriter, pragma: str) -> Callable[[], None]:
+def engine_of(writer: Writer) -> Engine:
+    assert isinstance(writer._hold, SqliteHold)
+    return writer._hold._engine
+
+
+def pragma_for(writer: Writer, pragma: str) -> Callable[[], None]:
     """Set a pragma on each new connection of the writer; answers how to stop that."""
 
     def apply(connection: sqlite3.Connection, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
-    event.listen(writer._engine, "connect", apply)
-    return lambda: event.remove(writer._engine, "connect", apply)
+    event.listen(engine_of(writer), "connect", apply)
+    return lambda: event.remove(engine_of(writer), "connect", apply)
 
 
-async def reconnect(writer: SqliteWriter) -> None:
+async def reconnect(writer: Writer) -> None:
     """Let the writer's next batch open a connection of its own."""
 
     def fail(_connection: Connection) -> None:
@@ -51,7 +58,7 @@ async def reconnect(writer: SqliteWriter) -> None:
         await writer.maintain(fail)
 
 
-async def fill(writer: SqliteWriter) -> Callable[[], None]:
+async def fill(writer: Writer) -> Callable[[], None]:
     """Let the database grow by a few pages more; answers how to free space."""
     pages = await writer.maintain(lambda c: int(c.exec_driver_sql("PRAGMA page_count").scalar_one()))
     free = pragma_for(writer, f"max_page_count={pages + 8}")
@@ -101,7 +108,9 @@ async def rotate_until_refused(http: httpx.AsyncClient, token: str) -> tuple[str
     raise AssertionError("the disk never filled up")
 
 
-async def test_a_full_disk_is_503_and_nothing_is_lost(make_settings: MakeSettings, tmp_path: Path) -> None:
+async def test_a_full_disk_is_503_and_nothing_is_lost(
+    make_settings: MakeSettings, on_sqlite: None, tmp_path: Path
+) -> None:
     async with running(make_settings(rate_limits=False)) as service, visiting(service) as http:
         tokens = await sign_in(http)
         other = await sign_in(http)
@@ -118,13 +127,13 @@ async def test_a_full_disk_is_503_and_nothing_is_lost(make_settings: MakeSetting
     assert (503, "unavailable", "1") == (refused.status_code, refused.json()["code"], refused.headers["retry-after"])
     assert (503, 200) == (logout.status_code, me.status_code)
     assert (204, 200) == (revoked.status_code, after.status_code)
-    check(service.database, tmp_path / "checkpoints")
+    check(service.store, tmp_path / "checkpoints")
 
 
 if can_mount():
 
     async def test_a_full_volume_fails_the_batch_and_revoking_works_once_there_is_space(volume: Path) -> None:
-        ledger = Ledger(SqliteWriter(volume))
+        ledger = Ledger(SqliteStore(volume).writer())
         await holders.people(ledger)
         token, stolen = await holders.begin(ledger), await holders.begin(ledger)
         with ballast(volume.parent):
@@ -134,15 +143,15 @@ if can_mount():
         await ledger.close()
 
         assert (Verdict.ENDED, Verdict.ROTATED) == (revoked.verdict, after.verdict)
-        check(volume)
+        check(SqliteStore(volume))
 
     async def test_a_volume_that_became_read_only_is_unavailable_until_it_is_writable(volume: Path) -> None:
-        ledger = Ledger(SqliteWriter(volume))
+        ledger = Ledger(SqliteStore(volume).writer())
         await holders.people(ledger)
         token = await holders.begin(ledger)
         await ledger.close()
         subprocess.run(["mount", "-o", "remount,ro", volume.parent], check=True)
-        again = Ledger(SqliteWriter(volume))
+        again = Ledger(SqliteStore(volume).writer())
         with pytest.raises(Unavailable):
             await holders.refresh(again, token)
         subprocess.run(["mount", "-o", "remount,rw", volume.parent], check=True)
@@ -150,22 +159,27 @@ if can_mount():
         await again.close()
 
         assert Verdict.ROTATED is after.verdict
-        check(volume)
+        check(SqliteStore(volume))
 
 
 @pytest.fixture
-def writer(database: Path) -> SqliteWriter:
-    return SqliteWriter(database)
+def database(sqlite_store: SqliteStore) -> Path:
+    return sqlite_store.database
 
 
 @pytest.fixture
-async def ledger(writer: SqliteWriter, database: Path) -> AsyncIterator[Ledger]:
+def writer(sqlite_store: SqliteStore) -> Writer:
+    return sqlite_store.writer()
+
+
+@pytest.fixture
+async def ledger(writer: Writer, sqlite_store: SqliteStore) -> AsyncIterator[Ledger]:
     """A ledger with its people, and checked after the test."""
     opened = Ledger(writer)
     await holders.people(opened)
     yield opened
     await opened.close()
-    check(database)
+    check(sqlite_store)
 
 
 @pytest.fixture
@@ -187,7 +201,7 @@ async def goes_on(ledger: Ledger, token: Token) -> bool:
     return (await holders.refresh(ledger, token)).verdict is Verdict.ROTATED
 
 
-async def test_a_full_disk_leaves_no_half_a_batch(ledger: Ledger, writer: SqliteWriter, token: Token) -> None:
+async def test_a_full_disk_leaves_no_half_a_batch(ledger: Ledger, writer: Writer, token: Token) -> None:
     free = await fill(writer)
     token = await rotate_until_unavailable(ledger, token)
     with pytest.raises(Unavailable):
@@ -197,7 +211,7 @@ async def test_a_full_disk_leaves_no_half_a_batch(ledger: Ledger, writer: Sqlite
     assert await goes_on(ledger, token)
 
 
-async def test_a_file_that_may_only_be_read_is_unavailable(ledger: Ledger, writer: SqliteWriter, token: Token) -> None:
+async def test_a_file_that_may_only_be_read_is_unavailable(ledger: Ledger, writer: Writer, token: Token) -> None:
     writable = pragma_for(writer, "query_only=ON")
     await reconnect(writer)
     with pytest.raises(Unavailable):
@@ -225,7 +239,7 @@ async def test_a_file_that_was_moved_away_is_not_written_to(ledger: Ledger, data
 async def test_another_file_in_its_place_is_not_written_to(
     content: bytes, ledger: Ledger, database: Path, token: Token
 ) -> None:
-    before = len(events_of(database))
+    before = len(events_of(SqliteStore(database)))
     aside = database.rename(database.with_name("aside"))
     database.write_bytes(content)
     with pytest.raises(Unavailable):
@@ -233,7 +247,7 @@ async def test_another_file_in_its_place_is_not_written_to(
     assert content == database.read_bytes()
     aside.rename(database)
 
-    assert before == len(events_of(database))
+    assert before == len(events_of(SqliteStore(database)))
     assert await goes_on(ledger, token)
 
 
@@ -253,7 +267,7 @@ async def test_an_older_copy_in_its_place_is_not_taken_into_use(ledger: Ledger, 
 async def test_a_file_of_garbage_is_unavailable_and_not_touched(tmp_path: Path) -> None:
     path = tmp_path / "ledger.db"
     path.write_bytes(b"garbage" * 4096)
-    broken = Ledger(SqliteWriter(path))
+    broken = Ledger(SqliteStore(path).writer())
     with pytest.raises(Unavailable):
         await holders.people(broken)
     await broken.close()
@@ -291,7 +305,7 @@ async def test_a_lock_that_is_given_back_in_time_is_waited_for(ledger: Ledger, d
 
 
 async def test_a_program_that_locks_the_database_itself_is_waited_out(
-    ledger: Ledger, writer: SqliteWriter, database: Path, token: Token
+    ledger: Ledger, writer: Writer, database: Path, token: Token
 ) -> None:
     impatient = pragma_for(writer, "busy_timeout=50")
     await reconnect(writer)
@@ -305,7 +319,7 @@ async def test_a_program_that_locks_the_database_itself_is_waited_out(
     assert await goes_on(ledger, token)
 
 
-def failing_commits(writer: SqliteWriter, reason: str, *, really: bool) -> list[str]:
+def failing_commits(writer: Writer, reason: str, *, really: bool) -> list[str]:
     """Let the next COMMIT fail, before or after it took place; answers a list of those that failed."""
     failed: list[str] = []
 
@@ -316,52 +330,52 @@ def failing_commits(writer: SqliteWriter, reason: str, *, really: bool) -> list[
                 connection.exec_driver_sql("COMMIT")
             raise OperationalError("COMMIT", None, sqlite3.OperationalError(reason))
 
-    event.listen(writer._engine, "commit", fail)
+    event.listen(engine_of(writer), "commit", fail)
     return failed
 
 
 @pytest.mark.parametrize("leeway", [10, 0])
 @pytest.mark.parametrize("reason", ["disk I/O error", "database is locked"])
 async def test_a_commit_that_failed_and_yet_took_place_is_answered_with_what_it_decided(
-    reason: str, leeway: int, ledger: Ledger, writer: SqliteWriter, database: Path, token: Token
+    reason: str, leeway: int, ledger: Ledger, writer: Writer, database: Path, token: Token
 ) -> None:
     policy = holders.DEFAULTS._replace(leeway=leeway)
-    before = len(events_of(database))
+    before = len(events_of(SqliteStore(database)))
     failed = failing_commits(writer, reason, really=True)
     answer = await holders.refresh(ledger, token, policy)
 
-    assert ([reason], Verdict.ROTATED, before + 1) == (failed, answer.verdict, len(events_of(database)))
+    assert ([reason], Verdict.ROTATED, before + 1) == (failed, answer.verdict, len(events_of(SqliteStore(database))))
     assert (await holders.refresh(ledger, holders.successor(token, answer), policy)).verdict is Verdict.ROTATED
 
 
 @pytest.mark.parametrize("leeway", [10, 0])
 async def test_a_commit_that_failed_by_a_lock_is_decided_again_and_written_once(
-    leeway: int, ledger: Ledger, writer: SqliteWriter, database: Path, token: Token
+    leeway: int, ledger: Ledger, writer: Writer, database: Path, token: Token
 ) -> None:
     policy = holders.DEFAULTS._replace(leeway=leeway)
-    before = len(events_of(database))
+    before = len(events_of(SqliteStore(database)))
     failing_commits(writer, "database is locked", really=False)
     answer = await holders.refresh(ledger, token, policy)
 
-    assert (Verdict.ROTATED, before + 1) == (answer.verdict, len(events_of(database)))
+    assert (Verdict.ROTATED, before + 1) == (answer.verdict, len(events_of(SqliteStore(database))))
 
 
 @pytest.mark.parametrize("leeway", [10, 0])
 async def test_a_commit_that_failed_for_good_used_nothing_up(
-    leeway: int, ledger: Ledger, writer: SqliteWriter, database: Path, token: Token
+    leeway: int, ledger: Ledger, writer: Writer, database: Path, token: Token
 ) -> None:
     policy = holders.DEFAULTS._replace(leeway=leeway)
-    before = len(events_of(database))
+    before = len(events_of(SqliteStore(database)))
     failing_commits(writer, "disk I/O error", really=False)
     with pytest.raises(Unavailable):
         await holders.refresh(ledger, token, policy)
 
-    assert before == len(events_of(database))
+    assert before == len(events_of(SqliteStore(database)))
     assert (await holders.refresh(ledger, token, policy)).verdict is Verdict.ROTATED
 
 
 async def test_a_commit_that_cannot_be_settled_is_unavailable_and_its_retry_gets_the_same_successor(
-    ledger: Ledger, writer: SqliteWriter, database: Path, token: Token
+    ledger: Ledger, writer: Writer, database: Path, token: Token
 ) -> None:
     aside = database.with_name("aside")
 
@@ -371,14 +385,14 @@ async def test_a_commit_that_cannot_be_settled_is_unavailable_and_its_retry_gets
             database.rename(aside)
             raise OperationalError("COMMIT", None, sqlite3.OperationalError("database is locked"))
 
-    event.listen(writer._engine, "commit", vanish)
+    event.listen(engine_of(writer), "commit", vanish)
     with pytest.raises(Unavailable):
         await holders.refresh(ledger, token)
-    event.remove(writer._engine, "commit", vanish)
+    event.remove(engine_of(writer), "commit", vanish)
     aside.rename(database)
     retried = await holders.refresh(ledger, token)
 
-    assert (Verdict.RETRIED, 2) == (retried.verdict, family_rows(database)[token.family].generation)
+    assert (Verdict.RETRIED, 2) == (retried.verdict, family_rows(SqliteStore(database))[token.family].generation)
 
 
 async def test_a_checkpoint_folder_that_cannot_be_written_costs_no_refresh(
@@ -399,7 +413,7 @@ async def test_a_checkpoint_folder_that_cannot_be_written_costs_no_refresh(
 
 
 async def test_upkeep_that_fails_leaves_nothing_and_no_open_transaction(
-    ledger: Ledger, writer: SqliteWriter, token: Token
+    ledger: Ledger, writer: Writer, token: Token
 ) -> None:
     def half(connection: Connection) -> None:
         connection.execute(schema.event_private.delete())

@@ -23,6 +23,7 @@ import edge
 from api.problems import exception_handlers, problem
 from core import journal
 from edge import Edge, EdgeConfig, note, passage_of
+from tests.logged import logged
 
 SECRET = "hunter2-hunter2"
 OWN = "https://auth.example.test"
@@ -110,12 +111,46 @@ async def half() -> Stream:
     return Stream(parts())
 
 
+@get("/v1/slow")
+async def slow(request: Request[Any, Any, Any]) -> None:
+    request.app.state.reached.set()
+    await asyncio.sleep(3600)
+
+
+@get("/v1/begun")
+async def begun(request: Request[Any, Any, Any]) -> Stream:
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"the first half"
+        request.app.state.reached.set()
+        await request.app.state.go_on.wait()
+        yield b" and the second"
+
+    return Stream(parts())
+
+
 @get("/health/live")
 async def live() -> dict[str, str]:
     return {"status": "live"}
 
 
-ROUTES = [login, echo, form, seen, one_family, events, end, jwks, throttled, guarded, broken, busy, half, live]
+ROUTES = [
+    login,
+    echo,
+    form,
+    seen,
+    one_family,
+    events,
+    end,
+    jwks,
+    throttled,
+    guarded,
+    broken,
+    busy,
+    half,
+    slow,
+    begun,
+    live,
+]
 
 
 def page(status: int, code: str, detail: str) -> bytes:
@@ -124,6 +159,7 @@ def page(status: int, code: str, detail: str) -> bytes:
 
 def served(public_url: str = OWN, **settings: Any) -> Edge:
     app = Litestar(ROUTES, exception_handlers=exception_handlers(), openapi_config=None, logging_config=None)
+    app.state.go_on = asyncio.Event()
     return Edge(app, EdgeConfig(public_url, unavailable=(Busy,), page=page, **settings))
 
 
@@ -135,15 +171,8 @@ def client(app: Edge | None = None, peer: str = "203.0.113.7") -> httpx.AsyncCli
 @pytest.fixture(autouse=True)
 def written() -> Iterator[io.StringIO]:
     """Where the log goes during a test."""
-    stream = io.StringIO()
-    root = logging.getLogger()
-    before, level = root.handlers[:], root.level
-    root.handlers = []  # or they would be closed
-    journal.configure_logging("info", as_json=True, stream=stream)
-    yield stream
-    root.handlers, root.level = before, level
-    logging.captureWarnings(capture=False)
-    structlog.reset_defaults()
+    with logged("info") as stream:
+        yield stream
 
 
 @pytest.fixture
@@ -176,6 +205,41 @@ async def raw(app: Edge, *messages: dict[str, Any], **scope: Any) -> list[dict[s
 
 def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
+
+
+# The end
+
+
+async def under_way(edge: Edge, path: str) -> asyncio.Task[httpx.Response]:
+    """A request that has reached its route."""
+    edge.app.state.reached = asyncio.Event()  # type: ignore[attr-defined]
+    asked = asyncio.create_task(client(edge).get(path))
+    await edge.app.state.reached.wait()  # type: ignore[attr-defined]
+    return asked
+
+
+async def test_who_has_no_answer_when_the_service_ends_is_told_to_try_again(lines: Lines) -> None:
+    edge = served()
+    slow, begun = await under_way(edge, "/v1/slow"), await under_way(edge, "/v1/begun")
+    edge.cut()
+    refused = await slow
+
+    assert (503, "unavailable", "1") == (refused.status_code, refused.json()["code"], refused.headers["retry-after"])
+    assert [503] == [line["status"] for line in lines()]
+    edge.app.state.go_on.set()  # type: ignore[attr-defined]
+    assert b"the first half and the second" == (await begun).content
+    assert set() == edge.under_way
+
+
+async def test_a_client_that_goes_away_is_not_answered(lines: Lines) -> None:
+    edge = served()
+    slow = await under_way(edge, "/v1/slow")
+    slow.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
+
+    assert [499] == [line["status"] for line in lines()]
+    assert set() == edge.under_way
 
 
 # Headers
@@ -548,7 +612,7 @@ async def test_a_form_field_comes_once_38() -> None:
     assert hidden.status_code == 400
 
 
-@pytest.mark.parametrize("body", [b"a=%ff", b"a=\xff", b"&".join(b"f%d=1" % n for n in range(65))])
+@pytest.mark.parametrize("body", [b"a=%ff", b"a=\xff", b"&".join(b"f%d=1" % n for n in range(257))])
 async def test_a_form_that_no_browser_sends_is_400(body: bytes) -> None:
     async with client() as http:
         answer = await http.post(

@@ -1,3 +1,5 @@
+"""Events as files: CSV that no spreadsheet runs, NDJSON and JSON, each as the log holds them."""
+
 import csv
 import io
 import json

@@ -2,11 +2,10 @@
 
 import asyncio
 import secrets
-import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +13,14 @@ from typing import Any, ClassVar
 import pytest
 from hypothesis import HealthCheck, event, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from sqlalchemy.exc import OperationalError
 
 from core import beginning, client, ending, family, token
@@ -22,15 +28,16 @@ from core.family import Refresh
 from core.policy import SECOND, Policy
 from core.token import Token
 from core.verdict import Answer, Tags, Verdict
-from events import ids, migrate, sqlite
+from events import ids
 from events.client import ClientRegistered, stream_of
 from events.decision import Decide, Decision, Moment, Streams
 from events.family import LIVING, Family
 from events.ledger import Ledger, Unavailable
-from events.sqlite import SqliteWriter
+from events.writer import untraced
 from tests import holders
-from tests.check import check
+from tests.check import check, family_rows
 from tests.conftest import TestClock
+from tests.databases import Files, Server, Stores
 from tests.holders import ALICE, jti
 
 MAC_KEY = bytes(range(32))
@@ -86,19 +93,17 @@ class Person:
 class Families(RuleBasedStateMachine):
     """Every rule is something that happens to somebody; the model says what must come of it."""
 
-    template: ClassVar[Path]
+    stores: ClassVar[Stores]
 
     @initialize(app=st.sampled_from([*LEEWAYS]))
     def begin(self, app: str) -> None:
-        memory = Path("/dev/shm")  # what a sync costs here is no part of the story
-        self.folder = Path(tempfile.mkdtemp(prefix="families", dir=memory if memory.is_dir() else None))
-        self.database = self.folder / "ledger.db"
-        shutil.copy(self.template, self.database)
+        self.store = self.stores.fresh()
         self.clock = TestClock()
+        self.clock.rules(self.store)
         self.runner = asyncio.Runner()
         self.sessions: list[Session] = []
         self.people: list[Person] = []
-        self.fault: Callable[[str], None] = sqlite.untraced
+        self.fault: Callable[[str], None] = untraced
         self.up = 0.0
         self._open()
         self.run(holders.people(self.ledger))
@@ -111,8 +116,8 @@ class Families(RuleBasedStateMachine):
         if hasattr(self, "ledger"):
             self.run(self.ledger.close())
             self.runner.close()
-            check(self.database)
-            shutil.rmtree(self.folder)
+            check(self.store)
+            self.stores.drop(self.store)
 
     # What happens
 
@@ -181,7 +186,7 @@ class Families(RuleBasedStateMachine):
         moments: list[Moment] = []
         with suppress(Died):
             self.run(self._submit(family.named(command), family.refresh(command), moments))
-        self.fault = sqlite.untraced
+        self.fault = untraced
         if point not in BEFORE_COMMIT:
             self.expected(person, command, moments[-1])  # it is committed, and nobody heard of it
         self.restart(down)
@@ -200,7 +205,7 @@ class Families(RuleBasedStateMachine):
         with pytest.raises(Unavailable):
             self.run(self._submit(family.named(command), family.refresh(command), []))
         self.clock.pass_(seconds)
-        self.fault = sqlite.untraced
+        self.fault = untraced
         self._second_passes(fresh=True)
 
     @rule(seconds=DURATIONS)
@@ -323,7 +328,7 @@ class Families(RuleBasedStateMachine):
         def trace(point: str) -> None:
             self.fault(point)
 
-        self.writer = SqliteWriter(self.database, self.clock.clock, trace)
+        self.writer = self.store.writer(self.clock.clock, trace)
         self.ledger = Ledger(self.writer)
         self.last_now, self.ready, self.unable = 0, 0, 0  # what was before it began, a process does not know
         self._second_passes(fresh=True)
@@ -390,8 +395,7 @@ class Families(RuleBasedStateMachine):
         return self.runner.run(work)
 
     def rows(self) -> Iterator[tuple[Session, Family]]:
-        with closing(sqlite3.connect(self.database)) as connection:
-            rows = {row[0]: Family(*row) for row in connection.execute("SELECT * FROM families")}
+        rows = family_rows(self.store)
         for session in self.sessions:
             yield session, rows[session.stream]
 
@@ -400,23 +404,27 @@ def _nothing(_states: Any, _moment: Moment) -> Any:
     return Decision(None)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def template(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A migrated, empty file to copy for each story."""
-    path = tmp_path_factory.mktemp("machine") / "ledger.db"
-    with sqlite.transaction(path) as connection:
-        migrate.upgrade(connection)
-    Families.template = path
+@pytest.fixture
+def families(stores: Stores) -> Iterator[type[Families]]:
+    """The stories on ledgers of this engine; files are in memory: what a sync costs here is no part of the story."""
+    memory = Path("/dev/shm")
+    if isinstance(stores, Files) and memory.is_dir():
+        with tempfile.TemporaryDirectory(prefix="families", dir=memory) as folder:
+            yield type("On", (Families,), {"stores": Files(Path(folder))})
+    else:
+        yield type("On", (Families,), {"stores": stores})
 
 
 USUAL = settings(max_examples=50, stateful_step_count=40, deadline=None, suppress_health_check=[*HealthCheck])
+FEWER = settings(USUAL, max_examples=10)
+"""For an engine that asks a server at each step."""
 LONG = settings(USUAL, max_examples=1500, stateful_step_count=80)
 
 
-class TestFamilies(Families.TestCase):  # type: ignore[misc, valid-type]
-    settings = USUAL
+def test_what_the_model_says_happens_to_the_families(families: type[Families]) -> None:
+    run_state_machine_as_test(families, settings=FEWER if isinstance(families.stores, Server) else USUAL)
 
 
 @pytest.mark.soak
-class TestFamiliesForLong(Families.TestCase):  # type: ignore[misc, valid-type]
-    settings = LONG
+def test_what_the_model_says_happens_for_long(families: type[Families]) -> None:
+    run_state_machine_as_test(families, settings=LONG)

@@ -28,6 +28,7 @@ from tests.given import (
     fields_of,
     given,
     seen,
+    summary,
 )
 
 DAY = 86_400
@@ -43,10 +44,6 @@ def refreshed(
     before: Past, after: float, generation: int = 1, moment: dict[str, int] | None = None, **more: Any
 ) -> Then:
     return before.when(family.refresh(a_refresh(generation, **more)), after, **(moment or {}))
-
-
-def summary(then: Then) -> tuple[Verdict, list[str]]:
-    return then.verdict.verdict, then.types
 
 
 def with_client(**policy: Any) -> Past:
@@ -410,10 +407,16 @@ def test_a_leeway_of_zero_is_strict(after: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "leeway"), [({"leeway": 30}, 30), ({"leeway": 300}, 90), ({"leeway": 30, "access_ttl": 100}, 10)]
+    ("policy", "leeway"),
+    [
+        ({"leeway": 30}, 30),
+        ({"leeway": 300}, 90),
+        ({"leeway": 30, "access_ttl": 100}, 10),
+        ({"leeway": 9, "access_ttl": 35}, 3.5),
+    ],
 )
 def test_a_clients_leeway_is_its_own_but_a_tenth_of_the_access_token_at_most(
-    policy: dict[str, int], leeway: int
+    policy: dict[str, int], leeway: float
 ) -> None:
     before = with_client(**policy)
 

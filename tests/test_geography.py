@@ -8,8 +8,8 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet  # type: ignore[import-untyped]
 
 from core.geography import NOWHERE, Geography, UnusableDatabase, Whence
+from tests.browsers import Browser
 from tests.conftest import MakeSettings, running, visiting
-from tests.test_dashboard import Browser
 
 
 def database(path: Path, **records: dict[str, Any]) -> Path:

@@ -1,6 +1,7 @@
 """What runs beside the requests: the sweeper ends what has lapsed, jobs outlive their failures, readiness is proved."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from structlog.testing import capture_logs
 
 import app
 from core import jobs
-from core.jobs import Job, Sweeper
+from core.jobs import Count, Job, Sweeper
 from core.policy import Policy
 from core.verdict import Verdict
 from events import sqlite
@@ -18,8 +19,9 @@ from events.clients import read_clients
 from events.decision import Change, Decision, Moment, States, Streams
 from events.families import FamilyReader
 from events.ledger import Ledger, Unavailable
-from events.sqlite import SqliteWriter
-from tests import holders
+from events.sqlite import SqliteStore
+from events.store import Store
+from tests import holders, tables
 from tests.check import check, events_of, family_rows
 from tests.conftest import TestClock
 
@@ -29,15 +31,15 @@ DAY = 86_400
 class House:
     """A ledger with people, its readers and its sweeper, under the test's clock."""
 
-    def __init__(self, database: Path, clock: TestClock) -> None:
-        self.database, self.clock = database, clock
-        self.engine = sqlite.read_engine(database)
+    def __init__(self, store: Store, clock: TestClock) -> None:
+        self.store, self.clock = store, clock
+        self.engine = store.readers()
         self.reader = FamilyReader(self.engine)
         self.policies: dict[str, Client] = {}
         self.open()
 
     def open(self) -> None:
-        self.writer = SqliteWriter(self.database, self.clock.clock)
+        self.writer = self.store.writer(self.clock.clock)
         self.ledger = Ledger(self.writer)
         self.sweeper = Sweeper(self.ledger, self.reader, Policy(), self.now, self.policies.get)
 
@@ -54,7 +56,7 @@ class House:
         await self.engine.dispose()
 
     def statuses(self) -> dict[bytes, tuple[str, str]]:
-        return {row.id: (row.status, row.ended_reason) for row in family_rows(self.database).values()}
+        return {row.id: (row.status, row.ended_reason) for row in family_rows(self.store).values()}
 
     async def client_was(self, fact: ClientUpdated) -> None:
         """The policy of `web`, as the sweeper and the rules see it from now on."""
@@ -70,12 +72,12 @@ class House:
 
 
 @pytest.fixture
-async def house(database: Path, clock: TestClock) -> AsyncIterator[House]:
-    built = House(database, clock)
+async def house(store: Store, clock: TestClock) -> AsyncIterator[House]:
+    built = House(store, clock)
     await holders.people(built.ledger)
     yield built
     await built.close()
-    check(database)
+    check(store)
 
 
 async def test_the_sweeper_ends_idle_and_over_aged_families_and_spares_those_in_use(house: House) -> None:
@@ -102,7 +104,7 @@ async def test_the_sweeper_says_idle_where_it_was_idleness(house: House) -> None
 
     assert 1 == await house.sweeper.run()
     assert {idle.family: ("expired", "idle")} == house.statuses()
-    assert "system" == events_of(house.database)[-1].actor
+    assert "system" == events_of(house.store)[-1].actor
 
 
 async def test_a_second_before_the_limit_nothing_ends(house: House) -> None:
@@ -190,7 +192,7 @@ async def test_a_service_runs_each_of_its_jobs(service: app.Service) -> None:
     assert {"checkpoint", "expire families", "rotate keys", "expire contexts"} <= set(names)
     for job in service._table():
         await job.run()
-    check(service.database)
+    check(service.store)
 
 
 # Who has just started cannot know that it can commit
@@ -207,8 +209,11 @@ async def moment_of(house: House) -> Moment:
     return seen[-1]
 
 
-def written(database: Path) -> int:
-    return database.with_name("ledger.db-wal").stat().st_size
+def written(store: Store) -> int:
+    """What grows when something is written: the write-ahead log, or the number of the head's last writer."""
+    if isinstance(store, SqliteStore):
+        return store.database.with_name("ledger.db-wal").stat().st_size
+    return int(tables.rows(store, "SELECT xmin::text::bigint FROM head")[0][0])
 
 
 async def test_a_quiet_ledger_proves_that_it_can_commit_and_its_leeways_run_from_there(house: House) -> None:
@@ -226,20 +231,31 @@ async def test_a_quiet_ledger_proves_that_it_can_commit_and_its_leeways_run_from
 async def test_only_the_first_upkeep_has_to_prove_it(house: House) -> None:
     await house.restart()
     await house.writer.maintain(lambda _connection: None)
-    proved, ready = written(house.database), (await moment_of(house)).ready
+    proved, ready = written(house.store), (await moment_of(house)).ready
     house.clock.pass_(60)
     await house.writer.maintain(lambda _connection: None)
 
-    assert (ready, proved) == ((await moment_of(house)).ready, written(house.database))
+    assert (ready, proved) == ((await moment_of(house)).ready, written(house.store))
     assert 0 < proved
 
 
 async def test_a_probe_proves_it_too(house: House) -> None:
     await house.restart()
     await house.ledger.probe()
-    proved, first = written(house.database), await moment_of(house)
+    proved, first = written(house.store), await moment_of(house)
     house.clock.pass_(60)
     later = await moment_of(house)
 
     assert first.ready == later.ready < later.now - 59_000_000
-    assert 0 < proved == written(house.database)
+    assert 0 < proved == written(house.store)
+
+
+async def test_a_count_of_all_families_that_was_cut_off_is_not_begun_again_at_once(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").touch()
+    nothing_there = sqlite.read_engine(tmp_path / "ledger.db", 1)
+    count = Count(FamilyReader(nothing_there))
+    with pytest.raises(Unavailable):
+        await count.run()
+
+    assert math.isnan(await count.run())
+    await nothing_there.dispose()

@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -11,10 +10,13 @@ from sqlalchemy import select
 from core.key import Verdict
 from core.keys import KeyPolicy, Keys, KeyUnavailable
 from core.master import MasterKeys
-from events import migrate, schema, sqlite
+from events import schema
 from events.commit import Clock
 from events.key import ACTIVE, NEXT, RETIRED, REVOKED, Key
 from events.ledger import Ledger
+from events.store import Store
+from tests.check import found_in_store
+from tests.databases import set_clock
 
 ONE, TWO = (hashlib.sha256(name).hexdigest() for name in (b"one", b"two"))
 MASTER = MasterKeys.parse(ONE)
@@ -25,10 +27,20 @@ POLICY = KeyPolicy(algorithm="EdDSA", period=90 * DAY, lead=DAY, keep=DAY)
 class Service:
     """A ledger and as many processes' rings as a test wants, under a clock that a test turns."""
 
-    def __init__(self, database: Path) -> None:
+    def __init__(self, store: Store) -> None:
+        self.store = store
         self.now = 1_800_000_000_000_000
-        self.ledger = Ledger(sqlite.SqliteWriter(database, Clock(wall=lambda: self.now / 1_000_000)))
-        self.readers = sqlite.read_engine(database)
+        self.ledger = Ledger(store.writer(Clock(wall=lambda: self.now / 1_000_000)))
+        self.readers = store.readers()
+
+    @property
+    def now(self) -> int:
+        return self._now
+
+    @now.setter
+    def now(self, now: int) -> None:
+        self._now = now
+        set_clock(self.store, now / 1_000_000)
 
     def keys(self, master: MasterKeys = MASTER, policy: KeyPolicy = POLICY) -> Keys:
         return Keys(self.ledger, self.read, master, policy, lambda: self.now)
@@ -43,17 +55,10 @@ class Service:
 
 
 @pytest.fixture
-async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    database = tmp_path / "ledger.db"
-    with sqlite.transaction(database) as connection:
-        migrate.upgrade(connection)
-    made = Service(database)
+async def service(store: Store) -> AsyncIterator[Service]:
+    made = Service(store)
     yield made
     await made.close()
-
-
-def everything_in(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
 def statuses(keys: Keys) -> list[str]:
@@ -205,10 +210,9 @@ async def test_before_anything_is_loaded_nothing_signs_and_nothing_verifies(serv
     assert {"keys": []} == keys.ring.jwks(0)
 
 
-async def test_no_private_key_is_stored_unwrapped(service: Service, tmp_path: Path) -> None:
+async def test_no_private_key_is_stored_unwrapped(service: Service) -> None:
     keys = service.keys()
     await keys.ensure()
     privates = [MASTER.unwrap(one.wrapped_by, one.key, one.wrapped) or b"" for one in keys.states]
-    stored = await asyncio.to_thread(everything_in, tmp_path)
     assert [32 < len(one) for one in privates] == [True, True]
-    assert [] == [one for one in privates if one[-32:] in stored]
+    assert set() == found_in_store(service.store, [one[-32:] for one in privates])

@@ -15,9 +15,11 @@ MAY_IMPORT = {
     "edge": {"edge", "core", "events"},
     "api": {"api", "edge", "core", "events"},
     "dashboard": {"dashboard", "edge", "core", "events"},
-    "settings": {"settings"},
-    "app": {"settings", "dashboard", "api", "edge", "core", "events"},
-    "cli": {"app", "settings", "dashboard", "api", "edge", "core", "events"},
+    "terminal": {"terminal", "app", "service", "settings", "core", "events"},
+    "settings": {"settings", "core"},
+    "service": {"settings", "core", "events"},
+    "app": {"service", "settings", "dashboard", "api", "edge", "core", "events"},
+    "cli": {"terminal", "settings", "core", "events"},
 }
 """Rooms and modules at the top, each with what of ours it may import."""
 
@@ -28,15 +30,17 @@ PURE = {
     *(
         f"events.{name}"
         for name in (
-            "ids fact private decision action family subject client key log merkle checkpoint catalogue "
-            "values spans fields filters"
+            "ids fact private decision action family subject client key log merkle checkpoint catalogue values "
+            "spans fields filters webhook factor"
         ).split()
     ),
     *(
         f"core.{name}"
         for name in (
-            "verdict family beginning ending subject client key log origin address policy token presence problem "
-            "header body password"
+            "verdict family beginning ending subject client scope application key log origin address policy token "
+            "presence problem header body password assertion repeat imported erasure context webhook target message "
+            "secevent backoff totp step factor enrolment codes passkey "
+            "compact jwk url dpop once client_assertion"
         ).split()
     ),
 }
@@ -46,8 +50,9 @@ IMPURE = set(
 CLOCKS = {"now", "utcnow", "today"}
 
 TOP = set(
-    "pyproject.toml README.md Makefile LICENSE SECURITY.md CHANGELOG.md requirements*.txt app.py edge.py settings.py "
-    "cli.py events core api dashboard tests bench docs clients deploy examples .ci .git .git* .dockerignore".split()
+    "pyproject.toml README.md Makefile LICENSE SECURITY.md CHANGELOG.md requirements*.txt app.py service.py edge.py "
+    "settings.py cli.py events core api dashboard terminal tests bench docs clients deploy examples .ci .git .git* "
+    ".dockerignore".split()
 )
 
 
@@ -93,14 +98,14 @@ def test_a_room_imports_only_rooms_to_its_right(room: str) -> None:
     assert [] == breaches(room, MAY_IMPORT[room])
 
 
-def test_only_the_wiring_and_the_command_line_import_the_settings() -> None:
+def test_only_the_wiring_and_the_door_for_operators_import_the_settings() -> None:
     readers = {room for room in MAY_IMPORT for path in sources(room) for name in imports(path) if name == "settings"}
-    assert readers <= {"app", "cli"}
+    assert readers <= {"service", "app", "cli", "terminal"}
 
 
-def test_only_the_command_line_imports_the_wiring() -> None:
-    users = {room for room in MAY_IMPORT for path in sources(room) for name in imports(path) if name == "app"}
-    assert users <= {"cli"}
+def test_only_the_command_that_serves_imports_the_wiring() -> None:
+    users = {dotted(path) for room in MAY_IMPORT for path in sources(room) for name in imports(path) if name == "app"}
+    assert {"terminal.running"} == users
 
 
 @pytest.mark.parametrize("door", ["api", "dashboard"])
@@ -135,8 +140,9 @@ def test_at_the_top_stands_only_what_the_design_names() -> None:
     assert [] == [name for name in names if not any(fnmatch(name, pattern) for pattern in TOP | ignored)]
 
 
-def test_every_module_of_a_room_says_what_it_is() -> None:
-    silent = [dotted(path) for room in MAY_IMPORT for path in sources(room) if _text(path) and not _docstring(path)]
+def test_every_module_says_what_it_is() -> None:
+    everywhere = [*MAY_IMPORT, "tests", "bench", "docs", "clients", "examples"]
+    silent = [dotted(path) for room in everywhere for path in sources(room) if _text(path) and not _docstring(path)]
     assert [] == silent
 
 

@@ -9,6 +9,7 @@ from core.watching import Watching
 from events import ids
 from events.decision import Origin
 from events.family import DashboardExported, DashboardLookedUp
+from tests.applications import application, issued_to, own_token
 from tests.conftest import PASSWORD
 
 
@@ -20,8 +21,8 @@ def lookup(service: Service) -> Lookup:
         service.keys,
         service.subject_reader,
         service.history,
+        service.clients,
         settings.issuer,
-        settings.audience,
     )
 
 
@@ -54,6 +55,33 @@ async def test_an_access_token_leads_to_its_family(lookup: Lookup, http: httpx.A
 
     assert not isinstance(found, Unreadable)
     assert [("access_token", first["family_id"])] == [(one.kind, one.id) for one in found]
+
+
+async def test_a_token_for_another_audience_leads_to_its_family_too(lookup: Lookup, service: Service) -> None:
+    await application(service, audiences="https://api.example.com")
+    issued = await issued_to(service, "backend")
+
+    found = await lookup.find(issued.access_token)
+
+    assert not isinstance(found, Unreadable)
+    assert [("access_token", ids.to_text("fam", issued.family.id))] == [(one.kind, one.id) for one in found]
+
+
+async def test_what_an_application_holds_for_itself_leads_to_it(
+    lookup: Lookup, service: Service, http: httpx.AsyncClient
+) -> None:
+    backend = await application(service)
+    token = await own_token(http, backend)
+
+    kinds = {}
+    for entered in ("backend", token, backend.secret):
+        found = await lookup.find(entered)
+        assert not isinstance(found, Unreadable)
+        kinds[found[0].kind] = found[0].id
+    await service.clients.rotate_secret("backend", "cli", keep=0)
+
+    assert dict.fromkeys(("client", "client_token", "client_secret"), "backend") == kinds
+    assert isinstance(await lookup.find(backend.secret), Unreadable)
 
 
 @pytest.mark.parametrize(

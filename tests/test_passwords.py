@@ -5,7 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -218,7 +217,7 @@ async def test_nobody_costs_as_much_as_somebody() -> None:
     phc = await hasher.hash(GOOD)
     somebody: list[float] = []
     nobody: list[float] = []
-    for _ in range(5):
+    for _ in range(9):
         for spent, work in ((somebody, hasher.verify(phc, "wrong")), (nobody, hasher.verify_nobody("wrong"))):
             started = time.perf_counter()
             await work
@@ -257,8 +256,8 @@ async def test_the_event_loop_is_not_held_up_by_hashing() -> None:
     assert turns > 5
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority for each thread")
-async def test_hashing_threads_yield_to_everything_else(hasher: Hasher) -> None:
+async def test_hashing_threads_yield_to_everything_else_where_a_thread_has_a_priority(hasher: Hasher) -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    niceness = await hasher._run(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-    assert (before, max(before, passwords.NICENESS)) == (os.getpriority(os.PRIO_PROCESS, 0), niceness)
+    niceness = await hasher._run(lambda: os.getpriority(os.PRIO_PROCESS, 0))  # on Linux: of the thread that asks
+    lowest = passwords.NICENESS if sys.platform == "linux" else before
+    assert (before, max(before, lowest)) == (os.getpriority(os.PRIO_PROCESS, 0), niceness)

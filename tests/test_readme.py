@@ -1,11 +1,18 @@
-"""The README's tour, word for word, against a service that was started as the README says."""
+"""The README's tour, word for word, against a service that was started as the README says: wherever its ledger is."""
 
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from events.postgres import PostgresStore
+from tests import bouncers
+from tests.bouncers import Bouncer
+from tests.databases import Server, name_of
 from tests.processes import Place
 
 ROOT = Path(__file__).parent.parent
@@ -28,11 +35,27 @@ def toured(place: Place, script: str, password: str) -> str:
     return done.stdout
 
 
-def test_the_tour_is_true_word_for_word(tmp_path: Path) -> None:
+@pytest.fixture(params=["SQLite", "PostgreSQL", "PgBouncer"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    """Where nobody has been yet: no file, an empty database, the same behind a pooler in transaction mode."""
+    if request.param == "SQLite":
+        yield Place(tmp_path)
+        return
+    server: Server = request.getfixturevalue("server")
+    store = server.blank()
+    if request.param == "PostgreSQL":
+        yield Place(tmp_path, store)
+    else:
+        bouncers.needed()
+        with Bouncer(server.cluster) as bouncer:
+            yield Place(tmp_path, PostgresStore(bouncer.url(name_of(store))))
+    server.drop(store)
+
+
+def test_the_tour_is_true_word_for_word(place: Place) -> None:
     found = TOUR.search((ROOT / "README.md").read_text())
     assert found is not None
     given, script = BLOCK.findall(found[1])
-    place = Place(tmp_path)
     place.done("migrate")
 
     with place.serving(LEDGER_ADMIN_PASSWORD=None):

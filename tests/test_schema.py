@@ -1,63 +1,87 @@
 """What the migrations make is what the code means: tables, columns and their order, indexes, states."""
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Column, MetaData, Table
-from sqlalchemy.dialects.sqlite import dialect
+from sqlalchemy import Column, Connection, Dialect, MetaData, Table, Text, inspect
 
-from events import migrate, schema, sqlite
+from events import migrate, schema
 from events.catalogue import NOUNS
+from events.postgres import PostgresStore
 from events.projections import TABLES
+from events.sqlite import SqliteStore
+from events.store import Store
+from tests import tables
+from tests.conftest import Made
+from tests.databases import Server, Stores
+
+Blank = SqliteStore | PostgresStore
 
 
-def reflected(database: Path) -> MetaData:
+@pytest.fixture
+def blank(stores: Stores, made: Made, tmp_path: Path) -> Blank:
+    """A database in which nothing was ever made."""
+    if isinstance(stores, Server):
+        server = stores.blank()
+        made(server)
+        return server
+    file = SqliteStore(tmp_path / "new.db")
+    file.database.touch()
+    return file
+
+
+def reflected(store: Store) -> MetaData:
     """The schema as the database has it."""
     found = MetaData()
-    with sqlite.sync_read_engine(database).connect() as connection:
-        found.reflect(connection)
+    store.read(found.reflect)
     return found
 
 
-def shape(column: Column[object]) -> tuple[object, ...]:
-    """What decides how a column stores: name, SQLite type, NULL, place in the primary key."""
-    kind = column.type.compile(dialect=dialect())
+def shape(column: Column[object], dialect: Dialect) -> tuple[object, ...]:
+    """What decides how a column stores: name, the engine's type, NULL, place in the primary key."""
+    kind = column.type.compile(dialect=dialect).removesuffix(' COLLATE "C"')
     return column.name, kind, bool(column.nullable), bool(column.primary_key)
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_code(database: Path) -> None:
-    found = reflected(database)
+def test_the_migrations_make_exactly_the_tables_of_the_code(store: Store) -> None:
+    found = reflected(store)
 
     assert set(schema.metadata.tables) | {"alembic_version"} == set(found.tables)
 
 
 @pytest.mark.parametrize("table", schema.metadata.sorted_tables, ids=str)
-def test_each_table_has_the_columns_of_the_code_in_its_order(table: Table, database: Path) -> None:
-    stored = reflected(database).tables[table.name]
+def test_each_table_has_the_columns_of_the_code_in_its_order(table: Table, store: Store) -> None:
+    stored, dialect = reflected(store).tables[table.name], store.read(lambda connection: connection.dialect)
 
-    assert [shape(column) for column in table.columns] == [shape(column) for column in stored.columns]
+    assert [shape(one, dialect) for one in table.columns] == [shape(one, dialect) for one in stored.columns]
 
 
-def test_nothing_would_be_left_for_another_migration(database: Path) -> None:
-    with sqlite.sync_read_engine(database).connect() as connection:
-        found = compare_metadata(MigrationContext.configure(connection), schema.metadata)
+def test_text_is_compared_byte_by_byte(store: Store) -> None:
+    def collations(connection: Connection) -> set[str | None]:
+        columns = [column for table in schema.metadata.tables for column in inspect(connection).get_columns(table)]
+        return {str(getattr(column["type"], "collation", "")) for column in columns if isinstance(column["type"], Text)}
+
+    assert {"None" if isinstance(store, SqliteStore) else "C"} == store.read(collations)
+
+
+def test_nothing_would_be_left_for_another_migration(store: Store) -> None:
+    found = store.read(lambda one: compare_metadata(MigrationContext.configure(one), schema.metadata))
 
     # the log's search indexes stand in the migration only: each engine has them in its own way
     left = [difference for difference in found if difference[0] != "remove_index"]
     assert [] == left
 
 
-def test_every_column_that_the_audit_log_searches_has_an_index(database: Path) -> None:
-    with closing(sqlite3.connect(database)) as connection:
-        indexes = connection.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'events'")
-        indexed = {connection.execute(f"PRAGMA index_info({name})").fetchall()[0][2] for (name,) in indexes.fetchall()}
+def test_every_column_that_the_audit_log_searches_has_an_index(store: Store) -> None:
+    def leading(connection: Connection) -> set[str | None]:
+        indexed = [one["column_names"] for one in inspect(connection).get_indexes("events")]
+        unique = [one["column_names"] for one in inspect(connection).get_unique_constraints("events")]
+        return {names[0] for names in indexed} | {names[0] for names in unique}
 
-    assert {*schema.SEARCH_COLUMNS, "actor", "stream"} == indexed
+    assert {*schema.SEARCH_COLUMNS, "actor", "stream"} == store.read(leading)
 
 
 @pytest.mark.parametrize("noun", NOUNS, ids=lambda noun: noun.name)
@@ -72,41 +96,33 @@ def test_every_projection_is_of_one_noun_and_every_noun_has_one() -> None:
     assert len(set(TABLES.values())) == len(TABLES)
 
 
-def test_a_migrated_database_is_at_the_newest_schema(database: Path) -> None:
-    with sqlite.sync_read_engine(database).connect() as connection:
-        assert migrate.newest() == migrate.current(connection)
+def test_a_migrated_database_is_at_the_newest_schema(store: Store) -> None:
+    assert migrate.newest() == store.read(migrate.current)
 
 
-def test_a_database_that_was_never_migrated_has_no_schema(tmp_path: Path) -> None:
-    with sqlite.write_engine(tmp_path / "new.db").connect() as connection:
-        assert migrate.current(connection) is None
+def test_a_database_that_was_never_migrated_has_no_schema(blank: Blank) -> None:
+    assert blank.read(migrate.current) is None
 
 
-def test_an_upgrade_that_is_not_committed_leaves_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "new.db"
-
+def test_an_upgrade_that_is_not_committed_leaves_nothing(blank: Blank, monkeypatch: pytest.MonkeyPatch) -> None:
     class CrashedError(Exception):
         pass
 
-    def crash() -> None:
-        with sqlite.transaction(path) as connection:
-            migrate.upgrade(connection)
-            raise CrashedError
+    real = migrate.upgrade
 
+    def crash(connection: Connection) -> None:
+        real(connection)
+        raise CrashedError
+
+    monkeypatch.setattr(migrate, "upgrade", crash)
     with pytest.raises(CrashedError):
-        crash()
+        migrate.bring_up(blank)
 
-    with closing(sqlite3.connect(path)) as connection:
-        assert [] == connection.execute("SELECT name FROM sqlite_master").fetchall()
+    assert [] == tables.names(blank)
 
 
-def test_an_upgrade_of_a_ledger_of_today_changes_nothing(database: Path) -> None:
-    def all_of_it() -> list[object]:
-        with closing(sqlite3.connect(database)) as connection:
-            return connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY 1, 2").fetchall()
+def test_an_upgrade_of_a_ledger_of_today_changes_nothing(store: Store) -> None:
+    before = tables.schema(store)
+    store.transact(migrate.upgrade)
 
-    before = all_of_it()
-    with sqlite.transaction(database) as connection:
-        migrate.upgrade(connection)
-
-    assert before == all_of_it()
+    assert before == tables.schema(store)

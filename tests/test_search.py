@@ -1,10 +1,15 @@
+"""Searching the log and its families: the same as going through everything, along one index, in a bounded time.
+
+What SQLite is asked for its plan, and interrupted, is about SQLite: PostgreSQL plans by what it has counted, and ends
+a statement by itself.
+"""
+
 import asyncio
 import ipaddress
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -14,7 +19,7 @@ from sqlalchemy import event as happening
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, ids, sqlite, tallies
+from events import budget, ids, tallies
 from events.budget import TooSlow
 from events.catalogue import FAMILY, NOUN_OF
 from events.families import FamilyReader
@@ -27,30 +32,27 @@ from events.ledger import Unavailable
 from events.positions import positions_at
 from events.search import EventSearch, bounded
 from events.spans import moment
+from events.store import Store
 from events.tallies import Count
 from events.values import AnyOf, Glob, Is, Login, Meaning, Network, Span, Times
+from tests.databases import Stores
 from tests.many_events import ADDRESSES, AGENTS, CLIENTS, PEOPLE, REASONS, many_events
+from tests.tables import beside
 
 T = TypeVar("T")
 
 
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+@pytest.fixture(scope="session")
+def filled(stores: Stores) -> Store:
     """Written once, then only read."""
-    folder = tmp_path_factory.mktemp("filled")
-    database = folder / "ledger.db"
-    database.write_bytes(empty_database.read_bytes())
-    asyncio.run(_filled(database))
-    return database
-
-
-async def _filled(database: Path) -> None:
-    await many_events(database)
+    store = stores.fresh()
+    beside(many_events(store))
+    return store
 
 
 @pytest.fixture
-async def engine(filled: Path) -> AsyncIterator[AsyncEngine]:
-    opened = sqlite.read_engine(filled)
+async def engine(filled: Store) -> AsyncIterator[AsyncEngine]:
+    opened = filled.readers()
     yield opened
     await opened.dispose()
 
@@ -208,6 +210,7 @@ def _values(everything: list[Event]) -> dict[str, list[str]]:
         "reason": [*REASONS, "user_*", "idle", "none"],
         "action": [*some("action")[:3], ids.to_text("act", streams[0])],
         "ticket": ["INC-1", "inc-*", "INC-2"],
+        "changed": ["device", "network", "country"],
         "request": [c for c in codes if len(c) == 16][:4] + [f"{c[:7]}*" for c in codes if len(c) == 16][:2],
         "jti": [c for c in codes if len(c) == 22][:4] + [f"{c[:6]}*" for c in codes if len(c) == 22][:2],
         "at": [
@@ -305,7 +308,7 @@ INDEXES = {
 
 @pytest.mark.parametrize("words", INDEXES)
 async def test_a_search_goes_along_an_index_and_never_through_the_whole_log(
-    words: str, engine: AsyncEngine, search: EventSearch, told: Told
+    words: str, engine: AsyncEngine, search: EventSearch, told: Told, on_sqlite: None
 ) -> None:
     query = asked(words)
 
@@ -489,8 +492,8 @@ async def _one(connection: AsyncConnection) -> object:
     return (await connection.execute(text("SELECT 1"))).scalar_one()
 
 
-async def test_a_query_that_takes_too_long_is_interrupted_and_its_connection_stays_usable(filled: Path) -> None:
-    engine = sqlite.read_engine(filled, connections=1)
+async def test_a_query_that_takes_too_long_is_interrupted_and_its_connection_stays_usable(filled: Store) -> None:
+    engine = filled.readers(connections=1)
     began = time.monotonic()
     assert TooSlow(0.2) == await budget.within(engine, _never, 0.2)
     assert time.monotonic() - began < 1.5
@@ -498,7 +501,7 @@ async def test_a_query_that_takes_too_long_is_interrupted_and_its_connection_sta
     await engine.dispose()
 
 
-async def test_many_short_queries_have_one_budget_together(engine: AsyncEngine) -> None:
+async def test_many_short_queries_have_one_budget_together(engine: AsyncEngine, on_sqlite: None) -> None:
     async def on_and_on(connection: AsyncConnection) -> object:
         while True:
             await connection.execute(text(SLOW.replace("FROM n)", "FROM n LIMIT 200000)")))
@@ -506,8 +509,8 @@ async def test_many_short_queries_have_one_budget_together(engine: AsyncEngine) 
     assert TooSlow(0.2) == await budget.within(engine, on_and_on, 0.2)
 
 
-async def test_a_caller_that_goes_away_takes_its_query_along(filled: Path) -> None:
-    engine = sqlite.read_engine(filled, connections=1)
+async def test_a_caller_that_goes_away_takes_its_query_along(filled: Store) -> None:
+    engine = filled.readers(connections=1)
     waiting = asyncio.create_task(budget.within(engine, _never, 30))
     await asyncio.sleep(0.1)
     waiting.cancel()
@@ -525,8 +528,8 @@ async def test_a_query_that_is_wrong_is_not_called_slow(engine: AsyncEngine) -> 
         await budget.within(engine, wrong)
 
 
-async def test_an_export_that_is_too_slow_is_not_cut_short_silently(filled: Path, told: Told) -> None:
-    engine = sqlite.read_engine(filled)
+async def test_an_export_that_is_too_slow_is_not_cut_short_silently(filled: Store, told: Told, on_sqlite: None) -> None:
+    engine = filled.readers()
 
     def slow(words: str | None) -> str | None:
         time.sleep(0.05)
@@ -625,8 +628,26 @@ async def test_families_found_are_those_that_going_through_all_of_them_finds(
             break
         before = page.older
     assert wanted == found
-    assert wanted == await families.matching(query, told.now, 1_000)
+    living = {one.id for one in every if one.living}
+    assert [one for one in wanted if one in living] == await families.living(query, told.now, 1_000)
     assert Count(len(wanted), capped=False) == await families.count(query, told.now)
+
+
+async def test_a_selection_is_counted_as_going_through_it_counts(engine: AsyncEngine, told: Told) -> None:
+    families = FamilySearch(engine)
+    every = await FamilyReader(engine).slice_after(b"", 1_000)
+    picked = every[::2]
+    groups = await families.made_of([one.id for one in picked])
+
+    wanted = {(one.subject, one.client) for one in picked}
+    assert len(groups) == len(wanted) > 1
+    for group in groups:
+        of_it = [one for one in picked if (one.subject, one.client) == (group.subject, group.client)]
+        numbers = len(of_it), sum(not one.living for one in of_it), max(one.access_until for one in of_it)
+        assert numbers == (group.families, group.ended, group.access_until)
+        assert group.name in told.people
+    assert [] == await families.made_of([])
+    assert [] == await families.made_of([bytes(16)])
 
 
 async def test_a_family_is_shown_with_the_name_of_its_subject(engine: AsyncEngine, told: Told) -> None:

@@ -1,4 +1,7 @@
-"""The service as a process: first start, the end under load, what is printed, numbers on a port of their own."""
+"""The service as a process: first start, the end under load, what is printed, numbers on a port of their own.
+
+Only a file can be gone, and be made again by opening it.
+"""
 
 import asyncio
 import json
@@ -10,8 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -19,54 +21,18 @@ import pytest
 
 from core import serving
 from core.metrics import Metrics
-from tests.conftest import PASSWORD
-from tests.processes import MASTER_KEY, PATIENCE, Place, Terminal
+from events.sqlite import SqliteStore
+from events.store import Store
+from tests.chains import holders
+from tests.conftest import MASTER_KEY, PASSWORD
+from tests.processes import PATIENCE, Place, Terminal
 
 ROOT = Path(__file__).parent.parent
-CLIENTS = 8
 
 
 @pytest.fixture
-def place(tmp_path: Path, database: Path) -> Place:
-    return Place(tmp_path, LEDGER_MASTER_KEY=MASTER_KEY)
-
-
-class Holder:
-    """A client that rotates its own chain and remembers the last answer that it got."""
-
-    def __init__(self, http: httpx.AsyncClient, answer: dict[str, str]) -> None:
-        self.http = http
-        self.family = answer["family_id"]
-        self.token = answer["refresh_token"]
-        self.generation = 1
-        self.refused: list[str] = []
-
-    async def rotate(self) -> bool:
-        """One refresh; False where there was no answer, or no service."""
-        try:
-            answer = await self.http.post("/auth/refresh", json={"refresh_token": self.token})
-        except httpx.TransportError:
-            return False
-        if answer.status_code == 200:
-            self.token = answer.json()["refresh_token"]
-            self.generation += 1
-            return True
-        if answer.status_code != 503:
-            self.refused.append(answer.text)
-        return False
-
-    async def go_on(self) -> None:
-        while await self.rotate():
-            pass
-
-
-@asynccontextmanager
-async def holders(place: Place, count: int = CLIENTS) -> AsyncIterator[list[Holder]]:
-    """Signed-in clients, each a family of its own."""
-    async with httpx.AsyncClient(base_url=place.url, timeout=PATIENCE, trust_env=False) as http:
-        asked = {"username": "admin", "password": PASSWORD, "mode": "body"}
-        answers = [await http.post("/auth/login", json=asked) for _ in range(count)]
-        yield [Holder(http, answer.json()) for answer in answers]
+def place(tmp_path: Path, store: Store) -> Place:
+    return Place(tmp_path, store, LEDGER_MASTER_KEY=MASTER_KEY)
 
 
 def generations(place: Place) -> dict[str, int]:
@@ -143,10 +109,11 @@ def test_a_first_start_without_a_terminal_leaves_the_password_in_a_file_that_its
     place: Place,
 ) -> None:
     file = place.data / "admin-password"
-    with place.serving(LEDGER_ADMIN_PASSWORD=None, LEDGER_MASTER_KEY=None) as child:
+    own = {"LEDGER_MASTER_KEY": None} if isinstance(place.store, SqliteStore) else {}
+    with place.serving(LEDGER_ADMIN_PASSWORD=None, **own) as child:
         password = file.read_text().strip()
         assert 0o600 == file.stat().st_mode & 0o777
-        assert 0o600 == (place.data / "master-key").stat().st_mode & 0o777
+        assert {0o600} == {key.stat().st_mode & 0o777 for key in place.data.glob("master-key")} or not own
         assert str(file) in child.err
         assert 401 == place.sign_in("admin", "not-" + password)
         assert file.exists()
@@ -166,7 +133,7 @@ def test_a_log_that_programs_read_is_lines_of_json(place: Place) -> None:
     assert ["/.well-known/jwks.json"] == [one["route"] for one in lines if one["event"] == "request"]
     assert "secret" not in ended.out
     assert place.url.removeprefix("http://") in ended.err
-    assert str(place.data) in ended.err
+    assert (str(place.data) if isinstance(place.store, SqliteStore) else place.store.place) in ended.err
     assert "SIGTERM" in ended.err
 
 
@@ -255,7 +222,7 @@ async def test_a_server_that_ends_by_itself_is_told_from_one_that_was_asked_to(p
         assert not await asyncio.wait_for(running, PATIENCE)
 
 
-def test_a_database_that_is_gone_is_not_made_again_by_serve(place: Place) -> None:
+def test_a_database_that_is_gone_is_not_made_again_by_serve(place: Place, on_sqlite: None) -> None:
     place.database.unlink()
     assert 2 == place.run("serve").status
     assert not place.database.exists()

@@ -126,9 +126,12 @@ def test_every_setting_is_described() -> None:
         ("RATE_LIMITS", "maybe", "LEDGER_RATE_LIMITS must be on or off."),
         ("LOG_LEVEL", "loud", "LEDGER_LOG_LEVEL must be 'debug', 'info', 'warning' or 'error'."),
         ("SIGNING_ALGORITHM", "none", "LEDGER_SIGNING_ALGORITHM must be 'EdDSA', 'ES256', 'RS256' or 'HS256'."),
-        ("ACCESS_TTL", "5", "LEDGER_ACCESS_TTL must be greater than or equal to 10."),
+        ("ACCESS_TTL", "1", "LEDGER_ACCESS_TTL must be greater than or equal to 2."),
         ("ACCESS_TTL", "86400", "LEDGER_ACCESS_TTL must be less than or equal to 3600."),
         ("RETRY_LEEWAY", "91", "Set LEDGER_RETRY_LEEWAY to at most 90, which is a tenth of LEDGER_ACCESS_TTL."),
+        ("RETRY_LEEWAY", "90.5", "Set LEDGER_RETRY_LEEWAY to at most 90, which is a tenth of LEDGER_ACCESS_TTL."),
+        ("RETRY_LEEWAY", "long", "LEDGER_RETRY_LEEWAY must be a number."),
+        ("RETRY_LEEWAY", "nan", "LEDGER_RETRY_LEEWAY must be a finite number."),
         ("RETRY_LEEWAY", "-1", "LEDGER_RETRY_LEEWAY must be greater than or equal to 0."),
         (
             "REFRESH_IDLE_TTL",
@@ -189,12 +192,28 @@ def test_a_wrong_setting_is_refused_in_one_sentence(
     assert sentence == refusal(monkeypatch, **{name: value})
 
 
-@pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///:memory:", "sqlite:///data/ledger.db?mode=ro", f"mysql://root:{SECRET}@db/ledger"]
-)
-def test_a_database_that_is_no_file_is_refused_without_its_password(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///data/ledger.db?mode=ro"])
+def test_a_database_in_sqlite_that_is_no_file_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     expected = "LEDGER_DATABASE_URL must be sqlite:/// and the path of a file, such as sqlite:///data/ledger.db."
     assert expected == refusal(monkeypatch, DATABASE_URL=url)
+
+
+@pytest.mark.parametrize("url", [f"mysql://root:{SECRET}@db/ledger", f"postgresql://root:{SECRET}@db"])
+def test_a_database_of_no_engine_of_ours_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    expected = "LEDGER_DATABASE_URL must begin with sqlite:/// or postgresql+asyncpg:// and name a database."
+    assert expected == refusal(monkeypatch, DATABASE_URL=url)
+
+
+@pytest.mark.parametrize(
+    "url", ["memcached://:hidden@host", "redis://", "redis:///0", "host:6379", "redis://:hidden@host/name"]
+)
+def test_what_is_no_redis_and_no_valkey_is_refused_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    expected = "LEDGER_LIMITS_URL must begin with redis://, rediss://, valkey:// or valkeys:// and name a host."
+    assert expected == refusal(monkeypatch, LIMITS_URL=url)
 
 
 def test_what_follows_a_wrong_setting_is_not_blamed(monkeypatch: pytest.MonkeyPatch) -> None:

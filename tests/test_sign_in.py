@@ -17,7 +17,7 @@ from core.subject import FREE_FAILURES
 from core.token import Token
 from core.verdict import Answer, Verdict
 from events.subject import Subject
-from tests.check import check, events_of, family_rows, found_in_files
+from tests.check import check, events_of, family_rows, found_in_files, found_in_store
 from tests.conftest import CHEAP, PASSWORD, MakeSettings, TestClock, running
 from tests.given import numbered
 from tests.test_races import Gate
@@ -105,7 +105,7 @@ async def until(reached: Callable[[], bool]) -> None:
 async def test_who_is_signed_in_is_in_the_ledger_before_the_answer(house: app.Service) -> None:
     issued = await signed_in(house)
 
-    assert family_rows(house.database)[issued.family.id] == issued.family
+    assert family_rows(house.store)[issued.family.id] == issued.family
 
 
 async def test_a_wrong_password_is_answered_without_waiting_for_the_ledger(house: app.Service, gate: Gate) -> None:
@@ -118,7 +118,7 @@ async def test_a_wrong_password_is_answered_without_waiting_for_the_ledger(house
 
     assert Denied(Verdict.INVALID) == denied
     assert 1 == (await alice(house)).failures
-    assert "subject.login_failed" == events_of(house.database)[-1].name
+    assert "subject.login_failed" == events_of(house.store)[-1].name
 
 
 async def test_a_right_password_waits_for_its_commit(house: app.Service, gate: Gate) -> None:
@@ -137,7 +137,7 @@ async def test_stopping_waits_for_what_was_still_to_be_counted(make_settings: Ma
         await service.subjects.register("alice", ALICE, "", "cli")
         await asyncio.gather(*(attempt(service, password=WRONG) for _ in range(5)))
 
-    assert 5 == sum(one.name == "subject.login_failed" for one in events_of(service.database))
+    assert 5 == sum(one.name == "subject.login_failed" for one in events_of(service.store))
 
 
 # What is counted and what is never kept
@@ -146,7 +146,7 @@ async def test_stopping_waits_for_what_was_still_to_be_counted(make_settings: Ma
 async def test_a_name_that_nobody_has_leaves_no_trace(house: app.Service) -> None:
     """People type their passwords there."""
     await signed_in(house)
-    before = len(events_of(house.database))
+    before = len(events_of(house.store))
 
     with capture_logs() as lines:
         answers = [await attempt(house, name, WRONG) for name in (PASSWORD + "!", "Straße-" + OTHER)]
@@ -154,11 +154,18 @@ async def test_a_name_that_nobody_has_leaves_no_trace(house: app.Service) -> Non
     await house.checkpointing.run()
 
     assert [Denied(Verdict.INVALID)] * 2 == answers
-    assert before == len(events_of(house.database))
-    assert set() == found_in_files(
-        [house.database.parent, house.settings.checkpoint_dir], [PASSWORD + "!", "Straße-" + OTHER, OTHER, WRONG]
-    )
+    assert before == len(events_of(house.store))
+    typed = [PASSWORD + "!", "Straße-" + OTHER, OTHER, WRONG]
+    assert set() == found_in_store(house.store, typed)
+    assert set() == found_in_files([house.settings.checkpoint_dir], typed)
     assert OTHER not in str(lines)
+
+
+@pytest.mark.parametrize("name", ["alice\x00", "\x00", "a\x00lice"])
+async def test_a_name_that_no_database_takes_is_nobodys(house: app.Service, name: str) -> None:
+    """PostgreSQL refuses U+0000 in text."""
+    assert Denied(Verdict.INVALID) == await attempt(house, name, ALICE)
+    assert await house.subjects.find(name) is None
 
 
 async def test_failures_in_a_row_hold_across_a_restart_and_end_with_the_right_password(
@@ -179,7 +186,7 @@ async def test_failures_in_a_row_hold_across_a_restart_and_end_with_the_right_pa
     assert FREE_FAILURES == counted.failures
     assert (Verdict.BLOCKED, Verdict.BEGUN) == (elsewhere, at_home)
     assert (0, 0) == (after.failures, after.blocked_until)
-    check(service.database, settings.checkpoint_dir, [ALICE, WRONG])
+    check(service.store, settings.checkpoint_dir, [ALICE, WRONG])
 
 
 async def test_guessing_while_blocked_is_not_counted_and_lengthens_nothing(make_settings: MakeSettings) -> None:
@@ -206,7 +213,7 @@ async def test_a_disabled_account_is_denied_like_a_wrong_password_and_without_a_
 
 async def test_what_is_left_out_of_the_log_is_counted_and_said(house: app.Service) -> None:
     clock = TestClock(time.time())
-    house.writer._clock = clock.clock
+    clock.rules_service(house)
     held = token(house, await signed_in(house))
 
     async def wrong_carriage() -> None:
@@ -218,7 +225,7 @@ async def test_what_is_left_out_of_the_log_is_counted_and_said(house: app.Servic
     clock.pass_(60)
     await wrong_carriage()
 
-    notes = [one for one in events_of(house.database) if one.name == "token.refused"]
+    notes = [one for one in events_of(house.store) if one.name == "token.refused"]
     assert [b'"omitted"' in one.body for one in notes] == [False, False, True]
     assert b'"omitted":4' in notes[-1].body
 
@@ -275,7 +282,7 @@ async def test_a_sign_in_that_verified_the_old_password_fails_inside_the_decisio
     await asyncio.gather(held_up, changing)
 
     assert Denied(Verdict.INVALID) == await late
-    assert {} == family_rows(house.database)
+    assert {} == family_rows(house.store)
 
 
 # The cost of hashing
@@ -300,7 +307,7 @@ async def test_a_hash_of_yesterdays_cost_is_made_anew_behind_the_answer(make_set
     assert ("$m=64," in old.password, "$m=128," in new.password) == (True, True)
     assert (old.password_version, new.password) == (new.password_version, again.password)
     assert all(isinstance(one, Issued) for one in refreshed)
-    assert b'"reason":"upgraded"' in b"".join(one.body for one in events_of(service.database))
+    assert b'"reason":"upgraded"' in b"".join(one.body for one in events_of(service.store))
 
 
 async def test_a_storm_of_sign_ins_cannot_starve_a_refresh(make_settings: MakeSettings) -> None:

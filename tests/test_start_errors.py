@@ -1,7 +1,9 @@
-"""Every way in which a start can fail: one sentence that says what to do, status 2, no traceback, no secret."""
+"""Every way in which a start can fail: one sentence that says what to do, status 2, no traceback, no secret.
+
+Settings, folders, files and their locks are tried on SQLite, which alone has such files.
+"""
 
 import os
-import shutil
 import socket
 import sqlite3
 from contextlib import closing
@@ -12,20 +14,31 @@ import pytest
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from core import checks, faults
+from core import checks
 from core.start import StartError
 from events import migrate, sqlite
-from tests.conftest import PASSWORD
-from tests.processes import MASTER_KEY, Ended, Place
+from events.sqlite import SqliteStore
+from events.store import Store
+from terminal import faults
+from tests import tables
+from tests.conftest import MASTER_KEY, PASSWORD, Made
+from tests.databases import Server, Stores
+from tests.processes import Ended, Place
 
 OTHER_KEY = "1:" + sha256(b"another key").hexdigest()
 WEAK = "session-ledger-2026"
 
 
 @pytest.fixture
-def place(tmp_path: Path, database: Path) -> Place:
-    """A migrated, empty ledger."""
+def place(tmp_path: Path, sqlite_store: SqliteStore) -> Place:
+    """A migrated, empty ledger in a file."""
     return Place(tmp_path, LEDGER_MASTER_KEY=MASTER_KEY)
+
+
+@pytest.fixture
+def either(tmp_path: Path, store: Store) -> Place:
+    """A migrated, empty ledger on either engine."""
+    return Place(tmp_path, store, LEDGER_MASTER_KEY=MASTER_KEY)
 
 
 def is_refused(ended: Ended, *words: str) -> None:
@@ -93,31 +106,38 @@ def test_a_missing_schema_is_one_sentence(place: Place, command: str) -> None:
     is_refused(place.run(command), "no schema", "session-ledger migrate")
 
 
+@pytest.mark.parametrize("command", ["serve", "events", "verify", "rebuild"])
+def test_a_missing_schema_on_a_server_is_one_sentence(
+    tmp_path: Path, server: Server, made: Made, on_postgresql: None, command: str
+) -> None:
+    place = Place(tmp_path, made(server.blank()), LEDGER_MASTER_KEY=MASTER_KEY)
+    is_refused(place.run(command), "no schema", "session-ledger migrate")
+
+
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_a_schema_of_a_later_version_is_one_sentence(place: Place, command: str) -> None:
-    with closing(sqlite3.connect(place.database)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.commit()
-    is_refused(place.run(command), "9999", "newer")
+def test_a_schema_of_a_later_version_is_one_sentence(either: Place, command: str) -> None:
+    tables.rows(either.store, "UPDATE alembic_version SET version_num = '9999'")
+    is_refused(either.run(command), "9999", "newer")
 
 
-def test_a_database_of_something_else_is_left_alone(place: Place) -> None:
-    place.database.unlink()
-    with closing(sqlite3.connect(place.database)) as connection:
-        connection.execute("CREATE TABLE cats (name)")
-    before = place.database.read_bytes()
-    is_refused(place.run("migrate"), "something else")
-    with closing(sqlite3.connect(place.database)) as connection:
-        assert [("cats",)] == connection.execute("SELECT name FROM sqlite_master").fetchall()
-    assert len(before) == len(place.database.read_bytes())
+def test_a_database_of_something_else_is_left_alone(either: Place) -> None:
+    for name in tables.names(either.store):
+        tables.rows(either.store, f"DROP TABLE {name}")
+    tables.rows(either.store, "CREATE TABLE cats (name text)")
+    before = tables.schema(either.store)
+    is_refused(either.run("migrate"), "something else")
+    assert before == tables.schema(either.store)
+    assert ["cats"] == tables.names(either.store)
 
 
-def test_a_ledger_that_was_never_served_takes_no_commands(place: Place) -> None:
-    is_refused(place.run("user", "add", "alice", "--password-stdin", typed="a-good-one-91-lantern\n"), "empty", "serve")
+def test_a_ledger_that_was_never_served_takes_no_commands(either: Place) -> None:
+    is_refused(
+        either.run("user", "add", "alice", "--password-stdin", typed="a-good-one-91-lantern\n"), "empty", "serve"
+    )
 
 
 def test_an_old_schema_is_refused_by_serve_and_copied_aside_by_migrate(
-    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version of tomorrow is put beside today's, and Alembic is pointed at both."""
     versions = tmp_path / "migrations" / "versions"
@@ -135,19 +155,20 @@ def test_an_old_schema_is_refused_by_serve_and_copied_aside_by_migrate(
     monkeypatch.setattr(migrate, "_config", lambda: config)
 
     with pytest.raises(StartError, match=f"{today} and this version needs tomorrow: run session-ledger migrate"):
-        checks.ledger_file(database)
-    done = migrate.bring_up(database)
+        checks.ledger(sqlite_store)
+    done = migrate.bring_up(sqlite_store)
 
     assert (today, "tomorrow") == (done.before, done.after)
     assert done.copy is not None
     assert 0o600 == done.copy.stat().st_mode & 0o777
     with closing(sqlite3.connect(done.copy)) as copy:
         assert (today,) == copy.execute("SELECT version_num FROM alembic_version").fetchone()
-    assert migrate.Upgrade("tomorrow", "tomorrow", None) == migrate.bring_up(database)
-    assert 1 == len(list(database.parent.glob("ledger-*")))
+    assert migrate.Upgrade("tomorrow", "tomorrow", None) == migrate.bring_up(sqlite_store)
+    assert 1 == len(list(sqlite_store.database.parent.glob("ledger-*")))
 
 
-def test_a_missing_or_wrong_master_key_of_a_ledger_in_use_is_one_sentence(place: Place) -> None:
+def test_a_missing_or_wrong_master_key_of_a_ledger_in_use_is_one_sentence(either: Place) -> None:
+    place = either
     with place.serving():
         pass
     is_refused(place.run("serve", LEDGER_MASTER_KEY=None), "master key", "LEDGER_MASTER_KEY", "master-key")
@@ -165,12 +186,11 @@ def test_a_second_service_is_refused_and_the_first_goes_on(place: Place) -> None
         assert first.running
 
 
-def test_a_ledger_behind_its_checkpoint_is_not_served(place: Place) -> None:
-    with place.serving():
+def test_a_ledger_behind_its_checkpoint_is_not_served(either: Place, stores: Stores, made: Made) -> None:
+    with either.serving():
         pass
-    place.database.unlink()
-    place.done("migrate")
-    is_refused(place.run("serve"), "checkpoint")
+    stores.replace(either.store, made(stores.fresh()))
+    is_refused(either.run("serve"), "checkpoint")
 
 
 if os.geteuid() != 0:  # root may write everywhere; for root there are the two tests of folders that cannot exist
@@ -223,16 +243,16 @@ def test_an_old_schema_is_not_changed_under_a_running_service(place: Place) -> N
         connection.commit()
 
 
-def test_a_restored_copy_is_refused_until_it_is_recovered_on_the_command_line(place: Place) -> None:
+def test_a_restored_copy_is_refused_until_it_is_recovered_on_the_command_line(
+    either: Place, stores: Stores, made: Made
+) -> None:
+    place = either
     with place.serving():
         pass
-    copy = place.folder / "copy.db"
-    shutil.copy(place.database, copy)
+    copy = made(stores.copy(place.store))
     with place.serving():
         assert place.sign_in("admin", PASSWORD) == 200
-    for beside in place.data.glob("ledger.db*"):
-        beside.unlink()
-    shutil.copy(copy, place.database)
+    stores.replace(place.store, copy)
     note = place.folder / "checkpoints" / "checkpoint"
     os.utime(note, (0, note.stat().st_mtime + 3600))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from core import beginning, family, subject
+from core import beginning, ending, family, subject
 from core.family import end_of
 from core.policy import SECOND, Policy
 from core.subject import FREE_FAILURES, LONGEST_BLOCK, Outcome, Register
@@ -27,19 +27,16 @@ from tests.given import (
     fields_of,
     given,
     numbered,
+    outcome,
     seen,
     sub,
+    summary,
 )
-from tests.test_family_rules import summary
 
 REGISTERED = given(a_client(), a_client("dashboard"), a_subject(), a_subject(BOB, "bob"))
 PHONE = numbered(7)
 SIGNED_IN = Past((*REGISTERED.told, a_family(), a_family(PHONE, after=1), a_family(numbered(8), BOB)))
 """Alice has two families, bob one."""
-
-
-def outcome(then: Then) -> tuple[Any, list[str]]:
-    return then.verdict, then.types
 
 
 def failed(before: Past, times: int, network: str = "cafe", after: float = 10) -> Past:
@@ -321,7 +318,7 @@ def test_what_is_done_to_nobody_is_unknown(decide: Any) -> None:
     then = given().when(decide)
 
     assert [] == then.types
-    assert then.verdict in {Outcome.UNKNOWN, Outcome.STALE}
+    assert Outcome.UNKNOWN == then.verdict
 
 
 def test_the_end_that_was_promised_is_never_put_off() -> None:
@@ -329,3 +326,59 @@ def test_the_end_that_was_promised_is_never_put_off() -> None:
 
     assert state.ends_at == end_of(state, Policy(absolute_ttl=10**9))
     assert state.started_at + 5 * SECOND == end_of(state, Policy(absolute_ttl=5))
+
+
+# What programs ask for
+
+
+def _called(name: str = "", external: str = "42", client: str = "shop", stream: bytes = BOB) -> Register:
+    return Register(stream, name, "", "", f"client:{client}", client, external)
+
+
+def test_a_subject_of_an_application_is_created_once_for_each_of_its_ids() -> None:
+    once = given().and_then(subject.register(_called()))
+
+    assert (Outcome.FOUND, []) == outcome(once.when(subject.register(_called(stream=ALICE))))
+    assert Outcome.DONE == once.when(subject.register(_called(stream=ALICE, client="other"))).verdict
+    assert Outcome.DONE == once.when(subject.register(_called(stream=ALICE, external="43"))).verdict
+    assert (sub(BOB), "shop", "shop\x1f42") == (
+        once.subject(BOB).name,
+        once.subject(BOB).client,
+        once.subject(BOB).external,
+    )
+
+
+def test_no_login_name_is_taken_for_an_id_of_an_application() -> None:
+    assert not subject.acceptable("shop\x1f42")
+
+
+@pytest.mark.parametrize("roles", ["viewer", "responder", "admin"])
+def test_no_program_acts_on_somebody_with_a_role_in_the_dashboard(roles: str) -> None:
+    before = given(a_client(), a_subject(roles=roles), a_family())
+    rules = [
+        subject.disable(ALICE, "left", "client:shop"),
+        subject.enable(ALICE, "client:shop"),
+        ending.revoke_all(ALICE, "client:shop", "logout"),
+        ending.revoke(FAMILY, "client:shop", "logout"),
+    ]
+
+    found = [before.when(subject.unless_staff(ALICE, rule)) for rule in rules]
+
+    assert [(Outcome.STAFF, [])] * 4 == [outcome(one) for one in found]
+    assert (Outcome.UNKNOWN, []) == outcome(before.when(subject.unless_staff(BOB, rules[0])))
+
+
+def test_a_program_acts_on_everybody_else() -> None:
+    before = given(a_client(), a_subject(), a_family())
+
+    disabled = before.when(subject.unless_staff(ALICE, subject.disable(ALICE, "left", "client:shop")))
+
+    assert (Outcome.DONE, ["subject.disabled", "family.revoked"]) == outcome(disabled)
+
+
+def test_all_sessions_end_but_those_of_clients_out_of_reach() -> None:
+    before = given(a_client(), a_subject(), a_family(), a_family(numbered(2), name="shop"))
+
+    then = before.when(ending.revoke_all(ALICE, "client:shop", "logout", reaches=lambda name: name == "shop"))
+
+    assert ([], ["family.revoked"]) == (then.of(FAMILY), then.of(numbered(2)))

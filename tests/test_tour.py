@@ -1,23 +1,8 @@
 """The README's story through the whole service: sign in, refresh twice, replay, everything is dead."""
 
-from typing import Any
-
 import httpx
 
-from tests.conftest import PASSWORD
-
-
-async def sign_in(http: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
-    """Tokens of the admin in body mode."""
-    asked = {"username": "admin", "password": PASSWORD, "mode": "body", **more}
-    answer = await http.post("/auth/login", json=asked)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
-
-
-async def refresh(http: httpx.AsyncClient, token: str) -> httpx.Response:
-    return await http.post("/auth/refresh", json={"refresh_token": token})
+from tests.visitors import refresh, sign_in
 
 
 async def test_a_replayed_token_ends_the_family_and_everything_of_it(http: httpx.AsyncClient) -> None:

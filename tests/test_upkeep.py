@@ -1,7 +1,6 @@
 """Contexts expire by age: stated first, deleted afterwards, in slices, whatever stops it in between."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,11 +10,11 @@ from sqlalchemy import Connection
 from core.jobs import ContextExpiry
 from core.token import Token
 from core.verdict import Answer
-from events import private, sqlite, upkeep
+from events import private, upkeep
 from events.ledger import Ledger
 from events.log import ContextExpired
-from events.sqlite import SqliteWriter
-from tests import holders
+from events.store import Store
+from tests import holders, tables
 from tests.check import check, events_of
 from tests.conftest import TestClock
 
@@ -25,9 +24,9 @@ HOUR = 3600
 class Kept:
     """A ledger with a family that was refreshed every hour, and its expiry after five hours."""
 
-    def __init__(self, database: Path, clock: TestClock) -> None:
-        self.database, self.clock = database, clock
-        self.writer = SqliteWriter(database, clock.clock)
+    def __init__(self, store: Store, clock: TestClock) -> None:
+        self.store, self.clock = store, clock
+        self.writer = store.writer(clock.clock)
         self.ledger = Ledger(self.writer)
         self.expiry = ContextExpiry(self.ledger, self.writer, 5 * HOUR, lambda: int(clock.wall_now * 1_000_000))
 
@@ -48,29 +47,27 @@ class Kept:
     def contexts(self) -> list[int]:
         """Times of the events whose contexts are still there, in hours before now."""
         query = f"SELECT position FROM event_private WHERE kind = {private.CONTEXT} ORDER BY position"
-        with sqlite.sync_read_engine(self.database).connect() as connection:
-            positions = [row[0] for row in connection.exec_driver_sql(query)]
-        log, now = events_of(self.database), self.clock.wall_now
+        positions = [row[0] for row in tables.rows(self.store, query)]
+        log, now = events_of(self.store), self.clock.wall_now
         return [round(now - log[position].at / 1_000_000) // HOUR for position in positions]
 
     @property
     def accounts(self) -> int:
         query = f"SELECT count(*) FROM event_private WHERE kind = {private.ACCOUNT}"
-        with sqlite.sync_read_engine(self.database).connect() as connection:
-            return int(connection.exec_driver_sql(query).scalar_one())
+        return int(tables.rows(self.store, query)[0][0])
 
     @property
     def stated(self) -> int:
-        return sum(event.type == ContextExpired.CODE for event in events_of(self.database))
+        return sum(event.type == ContextExpired.CODE for event in events_of(self.store))
 
 
 @pytest.fixture
-async def kept(database: Path, clock: TestClock) -> AsyncIterator[Kept]:
-    begun = Kept(database, clock)
+async def kept(store: Store, clock: TestClock) -> AsyncIterator[Kept]:
+    begun = Kept(store, clock)
     await begun.refresh_hourly(9)
     yield begun
     await begun.ledger.close()
-    check(database)
+    check(store)
 
 
 async def test_contexts_older_than_the_limit_go_and_the_others_stay(kept: Kept) -> None:
@@ -102,7 +99,7 @@ async def test_a_crash_between_stating_and_deleting_is_made_up_for(kept: Kept, m
     with pytest.raises(InterruptedError):
         await kept.expiry.run()
     monkeypatch.undo()
-    check(kept.database)
+    check(kept.store)
 
     assert (5, 1) == (await kept.expiry.run(), kept.stated)
 
@@ -121,7 +118,7 @@ async def test_a_crash_in_the_middle_of_deleting_is_made_up_for(kept: Kept, monk
     with pytest.raises(InterruptedError):
         await kept.expiry.run()
     monkeypatch.undo()
-    check(kept.database)
+    check(kept.store)
 
     assert (3, 1) == (await kept.expiry.run(), kept.stated)
 
@@ -133,8 +130,8 @@ async def test_a_clock_that_was_set_back_brings_nothing_back_and_breaks_nothing(
     assert (0, 1) == (await kept.expiry.run(), kept.stated)
 
 
-async def test_nothing_expires_in_an_empty_ledger(database: Path, clock: TestClock) -> None:
-    empty = Kept(database, clock)
+async def test_nothing_expires_in_an_empty_ledger(store: Store, clock: TestClock) -> None:
+    empty = Kept(store, clock)
     gone = await empty.expiry.run()
     await empty.ledger.close()
 

@@ -1,7 +1,6 @@
 """Who visits in the tests of the API: a page with cookies, a program without, from wherever; and how to look."""
 
 import base64
-import dataclasses
 import json
 import time
 from collections.abc import AsyncIterator
@@ -15,6 +14,8 @@ from events import ids
 from events.commit import Clock
 from events.history import Event
 from tests.conftest import PASSWORD
+from tests.databases import set_clock
+from tests.edges import app_of
 
 OWN = "https://ledger.test"
 PAGE = {"Origin": OWN, "Sec-Fetch-Site": "same-origin"}
@@ -80,7 +81,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 @asynccontextmanager
 async def visiting_from(service: app.Service, address: str, **options: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client at another address."""
-    transport = httpx.ASGITransport(app.create_app(service), client=(address, 50000))
+    transport = httpx.ASGITransport(app_of(service), client=(address, 50000))
     async with httpx.AsyncClient(transport=transport, base_url=OWN, **options) as client:
         yield client
 
@@ -91,11 +92,12 @@ def let_pass(service: app.Service, seconds: float) -> None:
     def wall() -> float:
         return time.time() + seconds
 
-    passed, last = wall() - service.writer._clock.wall(), service.writer._last
-    if last is not None and passed > 0:  # the writer tells a clock that was set by what passed on its monotonic one
-        service.writer._last = (last[0] + int(passed * 1_000_000), last[1])
-    service.writer._clock = Clock(wall)
-    service.families._tools = dataclasses.replace(service.families._tools, wall=wall)
+    pace = service.writer._pace
+    passed = wall() - pace._clock.wall()
+    if pace._last is not None and passed > 0:  # a clock that was set is told by what passed on the monotonic one
+        pace._last = (pace._last[0] + int(passed * 1_000_000), pace._last[1])
+    pace._clock = Clock(wall)
+    set_clock(service.store, ahead=seconds)
 
 
 async def facts(service: app.Service, family_id: str | None = None) -> list[Event]:

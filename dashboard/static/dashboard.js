@@ -1,11 +1,11 @@
-/* Every page works without it. Runs before the page is painted. */
+/* No page needs it. Runs before the page is painted. */
 (() => {
   "use strict";
   const root = document.documentElement, $ = (css) => document.querySelector(css);
   const all = (css) => [...document.querySelectorAll(css)];
   const on = (name, act) => document.addEventListener(name, act);
   const kept = (name) => { try { return localStorage[name] || ""; } catch { return ""; } };
-  const keep = (name, value) => { try { localStorage[name] = value; } catch { /* not kept */ } };
+  const keep = (name, value) => { try { localStorage[name] = value; } catch { /* no */ } };
   const two = (number) => `${number}`.padStart(2, "0");
   const paint = (theme) => { if (theme) root.dataset.theme = theme; else delete root.dataset.theme; };
   let local = kept("times");
@@ -13,11 +13,11 @@
   paint(kept("theme"));
 
   const tell = () => {
-    for (const one of all("time")) {
-      const utc = one.dataset.utc ||= one.textContent, at = new Date(one.dateTime);
+    for (const one of all("time, [data-at]")) {
+      const utc = one.dataset.utc ||= one.textContent, at = new Date(one.dateTime || one.dataset.at);
       const day = [at.getFullYear(), at.getMonth() + 1, at.getDate()].map(two).join("-");
       const clock = [at.getHours(), at.getMinutes(), at.getSeconds()].map(two).join(":");
-      if (/\d:\d\d$/.test(utc)) one.textContent = !local ? utc : utc.length < 9 ? clock : `${day} ${clock}`;
+      if (/\d:\d\d$/.test(utc)) one.textContent = !local ? utc : utc.length < 9 ? clock.slice(0, utc.length) : `${day} ${clock}`;
     }
     const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
     const say = (css, text) => all(css).forEach((one) => { one.textContent = text; });
@@ -59,7 +59,7 @@
     acts[at("[data-do]")?.dataset.do]?.();
     const cell = event.altKey && at("button[name=in]"), copied = at("[data-copy]");
     if (cell) {
-      event.preventDefault(); /* browsers save what Alt submits */
+      event.preventDefault(); /* Alt saves */
       setTimeout(() => { cell.name = "out"; cell.form.requestSubmit(cell); cell.name = "in"; });
     }
     if (!copied || !navigator.clipboard) return;
@@ -69,7 +69,7 @@
     copied.textContent = "Copied";
     setTimeout(() => { copied.textContent = said; }, 1200);
   });
-  /* Suggestions begin with what stands before. */
+  /* Suggestions keep what stands before. */
   on("input", ({ target }) => {
     const before = target.list && target.value.slice(0, target.value.lastIndexOf(" ") + 1);
     for (const one of target.list?.options || []) one.value = before + (one.dataset.term ||= one.value);
@@ -81,7 +81,7 @@
     for (const row of all("#live .row").slice(200)) row.remove();
     tell();
   });
-    on("htmx:sse:error", ({ detail }) => { if (detail.status === 401) location.reload(); });
+  on("htmx:sse:error", ({ detail }) => { if (detail.status === 401) location.reload(); });
   on("ended", () => location.reload());
   on("DOMContentLoaded", tell);
 })();

@@ -10,25 +10,29 @@ import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import httpx
 from pydantic import SecretStr
 
 import app
-from core import action, client, journal
+from core import action, journal, master_revocation
 from core.action import Confirmed, Kill, Selection
 from core.jobs import ContextExpiry, Sweeper
 from core.lookup import fingerprint
+from core.master_revocation import Revoke
 from core.passwords import Hasher
 from core.watching import Watching
-from events import ids, migrate, sqlite
-from events.client import ClientRegistered, stream_of
+from core.webhook import Plan
+from events import ids, migrate
+from events.client import CONFIDENTIAL, ClientRegistered
 from events.commit import Clock
 from events.decision import Decide, Origin, Streams
+from events.sqlite import SqliteStore
+from events.webhook import STANDARD
+from events.writer import Trace, Writer, untraced
 from settings import VERSION, Settings
 
 HERE = Path(__file__).parent
@@ -70,13 +74,13 @@ class Kept(NamedTuple):
 @contextmanager
 def at(time: Time) -> Iterator[None]:
     """Services that start in here have this wall clock."""
-    parts = vars(app)
-    real = parts["SqliteWriter"]
-    parts["SqliteWriter"] = partial(real, clock=Clock(wall=lambda: time.now))
-    try:
+    real = SqliteStore.writer
+
+    def writer(self: SqliteStore, clock: Clock = Clock(), trace: Trace = untraced) -> Writer:
+        return real(self, clock._replace(wall=lambda: time.now), trace)
+
+    with patch.object(SqliteStore, "writer", writer):
         yield
-    finally:
-        parts["SqliteWriter"] = real
 
 
 def settings_for(folder: Path, master: str) -> Settings:
@@ -148,15 +152,20 @@ class Scenario:
 
     async def staff(self) -> None:
         """Clients, keys, actions."""
-        batch = ClientRegistered(actor="cli", client="batch", leeway=0, family_limit=2)
-        await self.submit(client.register(batch), Streams(clients=frozenset((stream_of("batch"),))))
+        clients = self.service.clients
+        await clients.register(ClientRegistered(actor="cli", client="batch", leeway=0, family_limit=2))
         for enabled in (False, True):
-            decide = client.set_enabled("batch", "cli", enabled=enabled)
-            await self.submit(decide, Streams(clients=frozenset((stream_of("batch"),))))
+            await clients.set_enabled("batch", "cli", enabled=enabled)
+        await clients.register(ClientRegistered(actor="cli", client="backend", type=CONFIDENTIAL, scopes="introspect"))
+        await clients.rotate_secret("backend", "cli")
+        await clients.update("backend", "cli", {"scopes": "introspect read", "audiences": "https://api.example.com"})
+        await clients.revoke_access("backend", "client:backend")
+        self.time.pass_(1)
         await self.service.keys.rotate("cli", force=True)
         await self.service.keys.revoke(self.service.keys.states[0].key, "compromised", "cli", note="found in a log")
         await self.kill()
         await self.select()
+        await self.webhooks()
 
     async def kill(self) -> None:
         """Two families of bob, everything of him."""
@@ -176,6 +185,21 @@ class Scenario:
         await self.submit(action.start(confirmed, include_new=False))
         await self.service.families.revoke(stream, "cli", "stolen", ticket="CASE-2")
         await self.submit(action.finish(one, 1, 0, 0))
+
+    async def webhooks(self) -> None:
+        """Set up, changed, given up and tried again, switched, gone."""
+        hooks = self.service.webhooks
+        made = await hooks.register("", "cli", Plan(STANDARD, url="https://hooks.example.com/", query="type:token.*"))
+        state = await hooks.get(made.webhook)
+        assert state is not None
+        await hooks.update(state, "cli", {"query": ""})
+        await hooks.rotate_secret(state, "cli", keep=60)
+        await hooks.disable(state.id, "cli", "staff")
+        await hooks.ping(state.id, "cli")
+        await hooks.dead_letter(state.id, 7, 12, "http_500")
+        await hooks.replay(state.id, "cli", 7)
+        await hooks.enable(state.id, "cli")
+        await hooks.remove(state.id, "cli")
 
     async def watching(self) -> None:
         """What the admin looked at, previewed and took away, in a session at the dashboard."""
@@ -197,6 +221,14 @@ class Scenario:
         now = int(self.time.now * 1e6)
         await Sweeper(self.service.ledger, self.service.family_reader, self.service.defaults, lambda: now).run()
         await ContextExpiry(self.service.ledger, self.service.writer, 3600, lambda: now).run()
+
+    async def leave_master_key(self) -> None:
+        """Signing keys go over to the new master key, and the older one is revoked."""
+        await self.service.keys.rewrap()
+        confirmed = Confirmed(ids.new_id(int(STARTED * 1e6), b"action..3"), "cli", "left", "CASE-3", "", 9)
+        older = self.service.master.numbers[-1]
+        await self.submit(master_revocation.revoke(Revoke(confirmed, older, 0)))
+        await self.service.actions.resume()
 
     async def end(self) -> Kept:
         """A family that lives on, and one that ended by its holder."""
@@ -227,14 +259,12 @@ def summary(database: Path) -> dict[str, Any]:
 async def write(folder: Path) -> Kept:
     """A ledger that lived under two master keys."""
     (folder / "data").mkdir()
-    with sqlite.transaction(folder / "data" / "ledger.db") as connection:
-        migrate.upgrade(connection)
+    migrate.bring_up(SqliteStore(folder / "data" / "ledger.db"))
     time, kept = Time(), Kept("", "", STARTED)
     with at(time):
         for master, story in ((OLDER_MASTER, _first_life), (f"{MASTER},{OLDER_MASTER}", _second_life)):
             service = app.prepare(settings_for(folder, master), Hasher(memory_kib=64, time_cost=1))
             await service.start()
-            service.families._tools = replace(service.families._tools, wall=lambda: time.now)
             transport = httpx.ASGITransport(app.create_app(service), client=("203.0.113.7", 50000))
             async with httpx.AsyncClient(transport=transport, base_url="https://ledger.test") as http:
                 kept = await story(Scenario(service, http, time), kept.living_token)
@@ -254,6 +284,7 @@ async def _second_life(scenario: Scenario, carried: str) -> Kept:
     await scenario.staff()
     await scenario.watching()
     await scenario.ageing()
+    await scenario.leave_master_key()
     return await scenario.end()
 
 

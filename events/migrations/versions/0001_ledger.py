@@ -9,6 +9,8 @@ branch_labels = None
 depends_on = None
 
 SEARCHED = ("type", "subject", "client", "request", "jti")
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+"""Compared byte by byte on both engines."""
 
 
 def upgrade() -> None:
@@ -17,7 +19,7 @@ def upgrade() -> None:
     _create_projections()
     _index_log()
     sqlite = op.get_bind().dialect.name == "sqlite"
-    for statement in SQLITE_TRIGGERS if sqlite else ():
+    for statement in SQLITE_TRIGGERS if sqlite else POSTGRES_TRIGGERS:
         op.get_bind().exec_driver_sql(statement)
     no_bytes = "x''" if sqlite else "''"
     op.get_bind().exec_driver_sql(
@@ -35,8 +37,8 @@ def _create_log() -> None:
         sa.Column("type", sa.SmallInteger, nullable=False),
         sa.Column("at", sa.BigInteger, nullable=False),
         sa.Column("subject", sa.LargeBinary),
-        sa.Column("client", sa.Text),
-        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("client", TEXT),
+        sa.Column("actor", TEXT, nullable=False),
         sa.Column("request", sa.LargeBinary),
         sa.Column("jti", sa.LargeBinary),
         sa.Column("action", sa.LargeBinary),
@@ -59,7 +61,7 @@ def _create_log() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("frontier", sa.LargeBinary, nullable=False),
         sa.Column("last_at", sa.BigInteger, nullable=False),
-        sa.Column("key_checks", sa.Text, nullable=False),
+        sa.Column("key_checks", TEXT, nullable=False),
     )
 
 
@@ -82,15 +84,17 @@ def _projection(name: str, *columns: sa.Column) -> None:  # type: ignore[type-ar
         sa.Column("version", sa.Integer, nullable=False),
         *columns,
         sqlite_with_rowid=False,
+        # room in each page for the next version of a row, so that no index is touched when it changes
+        postgresql_with={"fillfactor": 70},
     )
 
 
-def _column(name: str, kind: type[sa.types.TypeEngine] = sa.BigInteger) -> sa.Column:  # type: ignore[type-arg]
+def _column(name: str, kind: type[sa.types.TypeEngine] | sa.types.TypeEngine = sa.BigInteger) -> sa.Column:  # type: ignore[type-arg]
     return sa.Column(name, kind, nullable=False)
 
 
 def _create_projections() -> None:
-    text, small, number = sa.Text, sa.SmallInteger, sa.Integer
+    text, small, number = TEXT, sa.SmallInteger, sa.Integer
     _projection(
         "families",
         _column("status", text),
@@ -176,4 +180,51 @@ SQLITE_TRIGGERS = (
     WHEN new.id <> old.id OR new.last_at < old.last_at
       OR new.size < (SELECT coalesce(max(position) + 1, 0) FROM events)
     BEGIN SELECT raise(ABORT, 'head: size and time only grow'); END""",
+)
+
+# A trigger that is not ALWAYS is passed by with session_replication_role = replica. The owner can still drop them:
+# the service should run as a role that owns nothing (`session-ledger migrate --grant`).
+_REFUSE = """CREATE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION '%: append-only', TG_TABLE_NAME USING ERRCODE = '23514'; END $$"""
+_DENSE = """CREATE FUNCTION ledger_dense() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE low bigint; high bigint; many bigint;
+BEGIN
+  SELECT min(position), max(position), count(*) INTO low, high, many FROM added;
+  IF many > 0 AND (high - low + 1 <> many OR low < 0
+      OR (low > 0 AND NOT EXISTS (SELECT 1 FROM events WHERE position = low - 1))) THEN
+    RAISE EXCEPTION 'events: positions are dense' USING ERRCODE = '23514';
+  END IF;
+  RETURN NULL;
+END $$"""
+_GROWS = """CREATE FUNCTION ledger_head_grows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF new.id <> old.id OR new.last_at < old.last_at
+      OR new.size < (SELECT coalesce(max(position) + 1, 0) FROM events) THEN
+    RAISE EXCEPTION 'head: size and time only grow' USING ERRCODE = '23514';
+  END IF;
+  RETURN new;
+END $$"""
+_GUARDS = (
+    ("events_dense", "events", "AFTER INSERT", "REFERENCING NEW TABLE AS added FOR EACH STATEMENT", "ledger_dense"),
+    ("events_no_change", "events", "BEFORE UPDATE OR DELETE", "FOR EACH ROW", "ledger_refuse"),
+    ("events_no_truncate", "events", "BEFORE TRUNCATE", "FOR EACH STATEMENT", "ledger_refuse"),
+    ("event_private_no_update", "event_private", "BEFORE UPDATE", "FOR EACH ROW", "ledger_refuse"),
+    ("event_private_no_truncate", "event_private", "BEFORE TRUNCATE", "FOR EACH STATEMENT", "ledger_refuse"),
+    ("head_no_delete", "head", "BEFORE DELETE", "FOR EACH ROW", "ledger_refuse"),
+    ("head_no_truncate", "head", "BEFORE TRUNCATE", "FOR EACH STATEMENT", "ledger_refuse"),
+    ("head_grows", "head", "BEFORE UPDATE", "FOR EACH ROW", "ledger_head_grows"),
+)
+POSTGRES_TRIGGERS = (
+    _REFUSE,
+    _DENSE,
+    _GROWS,
+    *(
+        statement
+        for name, table, moment, each, function in _GUARDS
+        for statement in (
+            f"CREATE TRIGGER {name} {moment} ON {table} {each} EXECUTE FUNCTION {function}()",
+            f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}",
+        )
+    ),
+    "ALTER TABLE head ADD CONSTRAINT head_one_row CHECK (id = 1)",
 )

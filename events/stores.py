@@ -1,0 +1,15 @@
+"""Which engine a database's address names."""
+
+from pathlib import Path
+
+from events.postgres import PostgresStore
+from events.sqlite import SqliteStore
+
+SQLITE = "sqlite:///"
+
+
+def store_at(url: str) -> SqliteStore | PostgresStore:
+    """The ledger's database at an address that the settings have checked. Opens nothing."""
+    if url.startswith(SQLITE):
+        return SqliteStore(Path(url.removeprefix(SQLITE)))
+    return PostgresStore(url)
