@@ -29,6 +29,7 @@ from events.sqlite import SqliteStore
 from events.store import Store
 from settings import Settings
 from tests import clusters
+from tests.alone import Turn, brought_together
 from tests.databases import ENGINES, Files, Server, Stores, set_clock
 from tests.edges import app_of, give_back
 from tests.tables import url_of
@@ -66,6 +67,24 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 50, 50)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    brought_together(items)
+
+
+TURN = Turn()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[object]:
+    """What measures time has the machine for itself."""
+    TURN.take(item)
+    try:
+        return (yield)
+    finally:
+        TURN.give(nextitem)
 
 
 def _free() -> int:

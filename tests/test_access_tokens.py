@@ -463,9 +463,9 @@ def test_attack_13_the_mirrored_ecdsa_signature_is_the_same_token_to_us() -> Non
 @pytest.mark.parametrize("size", [8_193, 9_000, 70_000, 1_000_000, 20_000_000])
 def test_attack_14_a_long_token_ends_before_it_is_parsed(size: int) -> None:
     token = good() + "A" * size
-    started = time.perf_counter()
+    started = time.thread_time()
     assert Refusal.MALFORMED == verdict(token)
-    assert time.perf_counter() - started < 0.05
+    assert time.thread_time() - started < 0.05
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])

@@ -187,6 +187,7 @@ async def test_attack_22_nobody_learns_which_accounts_there_are(service: app.Ser
     assert [shown[0]] * len(shown) == shown
 
 
+@pytest.mark.alone
 async def test_attack_22_the_time_of_an_answer_tells_nothing(make_settings: MakeSettings) -> None:
     """A hash that costs milliseconds would show where it is left out; a commit that is waited for, too."""
     hasher = Hasher(memory_kib=8192, time_cost=1)

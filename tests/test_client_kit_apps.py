@@ -192,6 +192,7 @@ async def test_an_application_takes_good_tokens_and_refuses_as_rfc_6750_says(
     assert ["no-store"] * 5 == [one.headers["cache-control"] for one in refused]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 async def test_an_application_refuses_a_killed_session_within_two_seconds(served: Served, framework: str) -> None:
     doomed = served.sign_in()
@@ -259,6 +260,7 @@ def test_what_the_page_shows_is_python_and_imports_what_there_is() -> None:
     assert 5 == sum("session_ledger_client" in line for line in imports)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("number", [1, 2], ids=["fastapi", "litestar"])
 async def test_what_the_page_shows_works_as_it_stands(
     served: Served, monkeypatch: pytest.MonkeyPatch, number: int

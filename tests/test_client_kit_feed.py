@@ -37,6 +37,7 @@ def until_refused(verify: Callable[[], object], how: type[InvalidToken | Unavail
     raise AssertionError(f"still accepted after {patience} s")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("on_stale", [FAIL_OPEN, FAIL_CLOSED])
 def test_after_a_kill_the_old_access_token_is_refused_within_two_seconds(served: Served, on_stale: str) -> None:
     session, other = served.sign_in(), served.sign_in()
@@ -50,6 +51,7 @@ def test_after_a_kill_the_old_access_token_is_refused_within_two_seconds(served:
         assert other.family_id == verifier.verify(other.access_token).session_id
 
 
+@pytest.mark.alone
 async def test_the_same_on_an_event_loop(served: Served) -> None:
     session = served.sign_in()
     async with served.async_verifier(served.feed(FAIL_CLOSED)) as verifier:
@@ -75,6 +77,7 @@ def test_a_verifier_that_starts_later_refuses_what_was_revoked_before(served: Se
     assert "revoked" == refused.value.reason
 
 
+@pytest.mark.alone
 def test_a_replayed_refresh_token_ends_the_access_tokens_too(served: Served) -> None:
     session = served.sign_in()
     with served.verifier(served.feed(FAIL_CLOSED)) as verifier:
@@ -113,6 +116,7 @@ def test_a_wrong_secret_is_a_feed_that_does_not_answer(served: Served) -> None:
     assert "revocations" == refused.value.reason
 
 
+@pytest.mark.alone
 def test_while_the_service_is_down_the_policy_decides_and_afterwards_the_feed_goes_on(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

@@ -340,10 +340,10 @@ def test_any_value_in_any_claim_is_refused_or_right(value: Any, data: st.DataObj
 
 def test_ten_thousand_garbage_headers_are_not_remembered() -> None:
     one = verifier()
-    began = time.monotonic()
+    began = time.thread_time()
     for number in range(2_000):
         with pytest.raises(InvalidToken):
             one.verify(signed(claims(), {**HEADER, "kid": f"k{number}"}))
 
     assert 0 == len(one._reader._headers)
-    assert time.monotonic() - began < 5
+    assert time.thread_time() - began < 5

@@ -122,6 +122,7 @@ async def test_a_page_that_is_not_live_says_so(opened: Chrome, monkeypatch: pyte
     await expect(page.locator("#status")).to_contain_text("Not live: too many of your pages")
 
 
+@pytest.mark.alone
 async def test_a_service_with_a_live_page_open_stops_at_once(opened: Chrome) -> None:
     page = await opened.page()
     await page.goto(f"{HOME}?live=1")

@@ -83,6 +83,7 @@ async def test_a_cursor_leads_to_what_came_behind_it_and_to_nothing_twice(
     assert [second["family_id"]] == [one["sid"] for one in behind["revocations"]]
 
 
+@pytest.mark.alone
 async def test_a_long_poll_is_answered_when_something_is_revoked(service: app.Service, http: httpx.AsyncClient) -> None:
     headers = await follower(service, http)
     session = await sign_in(http)
@@ -99,6 +100,7 @@ async def test_a_long_poll_is_answered_when_something_is_revoked(service: app.Se
     assert time.monotonic() - began < 1.5
 
 
+@pytest.mark.alone
 async def test_a_long_poll_that_nothing_answers_ends_and_says_how_fresh_it_is(
     service: app.Service, http: httpx.AsyncClient
 ) -> None:
@@ -114,6 +116,7 @@ async def test_a_long_poll_that_nothing_answers_ends_and_says_how_fresh_it_is(
     assert before["as_of"] < told["as_of"]
 
 
+@pytest.mark.alone
 async def test_waiting_ends_when_the_service_stops(service: app.Service, http: httpx.AsyncClient) -> None:
     headers = await follower(service, http)
     before = await read(http, headers)

@@ -148,6 +148,7 @@ async def test_a_server_that_is_gone_leaves_each_process_its_own_budget_and_one_
     assert redises.PASSWORD not in log.getvalue()
 
 
+@pytest.mark.alone
 async def test_a_server_that_hangs_costs_one_request_a_quarter_of_a_second_and_refuses_nobody(
     redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,9 +64,9 @@ def test_length_is_counted_after_normalisation() -> None:
     ["qm" + "0123456789abcdef" * 16, "ф" * 300, "\N{PILE OF POO}ab" * 200, "x" * 100_000, "x" * 10_000_000],
 )
 def test_a_password_that_is_too_long_is_refused_quickly(password: str) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     assert Reason.TOO_LONG == reason(password)
-    assert time.perf_counter() - started < 0.1
+    assert time.thread_time() - started < 0.1
 
 
 def test_the_longest_password_may_be_set() -> None:
@@ -212,6 +212,7 @@ async def test_the_default_cost_is_what_the_standards_ask_for() -> None:
     hasher.close()
 
 
+@pytest.mark.alone
 async def test_nobody_costs_as_much_as_somebody() -> None:
     hasher = Hasher(threads=1)
     phc = await hasher.hash(GOOD)

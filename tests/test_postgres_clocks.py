@@ -74,6 +74,7 @@ async def room(postgres_store: PostgresStore) -> AsyncIterator[Room]:
     check(postgres_store)
 
 
+@pytest.mark.alone
 async def test_machines_ten_minutes_apart_agree_on_the_time(room: Room) -> None:
     token = await room.slow.begin()
     for number in range(6):

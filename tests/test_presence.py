@@ -92,10 +92,10 @@ def test_both_tags_of_a_known_agent_take_microseconds() -> None:
     presence = Presence("203.0.113.7", CHROME)
     best = float("inf")
     for _ in range(20):
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(200):
             presence.device_tag(KEY, ALICE)
             presence.network_tag(KEY, ALICE)
-        best = min(best, (time.perf_counter() - started) / 200)
+        best = min(best, (time.thread_time() - started) / 200)
 
     assert best < 50e-6  # 5 µs on a quiet core

@@ -492,6 +492,7 @@ async def _one(connection: AsyncConnection) -> object:
     return (await connection.execute(text("SELECT 1"))).scalar_one()
 
 
+@pytest.mark.alone
 async def test_a_query_that_takes_too_long_is_interrupted_and_its_connection_stays_usable(filled: Store) -> None:
     engine = filled.readers(connections=1)
     began = time.monotonic()

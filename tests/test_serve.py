@@ -45,6 +45,7 @@ def generations(place: Place) -> dict[str, int]:
     return found
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 async def test_a_stop_under_load_is_quick_and_loses_no_acknowledged_rotation(place: Place, how: signal.Signals) -> None:
     with place.serving() as child:
@@ -76,6 +77,7 @@ async def test_sessions_go_on_after_a_restart(place: Place) -> None:
             assert await one.rotate()
 
 
+@pytest.mark.alone
 def test_connections_that_hang_do_not_hold_the_end(place: Place) -> None:
     with place.serving() as child, closing(socket.create_connection(("127.0.0.1", place.port))) as silent:
         with closing(socket.create_connection(("127.0.0.1", place.port))) as halfway:
@@ -198,11 +200,11 @@ async def test_numbers_are_on_a_port_of_their_own_and_name_nobody(place: Place) 
 
 def test_counting_a_request_costs_microseconds() -> None:
     metrics = Metrics()
-    began = time.perf_counter()
+    began = time.thread_time()
     for _ in range(20_000):
         metrics.request("POST", "/auth/refresh", 200, 0.002, {"verdict": "rotated"})
-    each = (time.perf_counter() - began) / 20_000
-    assert each < 50e-6  # a noisy machine; on a quiet core it is under 5
+    each = (time.thread_time() - began) / 20_000
+    assert each < 50e-6  # on a quiet core it is under 5
 
 
 def test_two_services_in_one_process_count_apart() -> None:

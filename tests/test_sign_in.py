@@ -351,6 +351,7 @@ async def test_nobody_and_somebody_cost_one_hash_each(house: app.Service, monkey
     assert 1 == len({one[:22] for one in hashes}), "all of the same cost"
 
 
+@pytest.mark.alone
 @pytest.mark.soak
 async def test_medians_of_five_hundred_tries_of_somebody_and_nobody_are_within_five_milliseconds(
     make_settings: MakeSettings,
