@@ -8,6 +8,9 @@ DEV := .venv/.dev
 PEERS := .venv/.peers
 NODE := tests/node/node_modules/.package-lock.json
 
+# Some images set this. Each process would then compile all of the project again: a third of a second for each command.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint types bench soak docs pins example
 

@@ -28,7 +28,7 @@ from events.postgres import PostgresStore
 from events.sqlite import SqliteStore
 from events.store import Store
 from settings import Settings
-from tests import clusters
+from tests import clusters, engines
 from tests.alone import Turn, brought_together
 from tests.databases import ENGINES, Files, Server, Stores, set_clock
 from tests.edges import app_of, give_back
@@ -57,6 +57,7 @@ def pytest_configure() -> None:
 
     The benches and the crashes of PostgreSQL under load keep their place; nothing here tests the disk itself.
     """
+    gc.disable()  # until all is collected: nothing of that goes away
     if "TMPDIR" in os.environ or not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < ROOM or _free() < ROOM:
         return
     os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
@@ -67,6 +68,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 50, 50)
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
@@ -75,6 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 TURN = Turn()
+engines.share()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -85,6 +88,10 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
     finally:
         TURN.give(nextitem)
+
+
+def pytest_unconfigure() -> None:
+    TURN.close()
 
 
 def _free() -> int:
