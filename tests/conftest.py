@@ -28,7 +28,7 @@ from events.postgres import PostgresStore
 from events.sqlite import SqliteStore
 from events.store import Store
 from settings import Settings
-from tests import clusters, engines
+from tests import clusters, sharing
 from tests.alone import Turn, brought_together
 from tests.databases import ENGINES, Files, Server, Stores, set_clock
 from tests.edges import app_of, give_back
@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 TURN = Turn()
-engines.share()
+sharing.share()
 
 
 @pytest.hookimpl(wrapper=True)
