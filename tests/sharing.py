@@ -7,7 +7,7 @@ they trust, which takes longer to read than a service takes to answer, and is re
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 from httpx import _config as httpx_config
 from httpx._transports import default as httpx_transports
@@ -16,24 +16,23 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import postgres, sqlite
 
-T = TypeVar("T", Engine, AsyncEngine)
 _FIRST: dict[str, Engine] = {}
 """The engine whose texts the others of its kind use."""
 
 
 def share() -> None:
     """Let this process do so from now on."""
-    httpx_transports.create_ssl_context = cache(httpx_config.create_ssl_context)
+    vars(httpx_transports)["create_ssl_context"] = cache(httpx_config.create_ssl_context)
     for module in (postgres, sqlite):
         for name in ("create_engine", "create_async_engine"):
             if make := getattr(module, name, None):
                 setattr(module, name, _sharing(make))
 
 
-def _sharing(make: Callable[..., T]) -> Callable[..., T]:
-    def made(url: Any, **options: Any) -> T:
+def _sharing(make: Callable[..., Any]) -> Callable[..., Any]:
+    def made(url: Any, **options: Any) -> Any:
         engine = make(url, **options)
-        own = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
+        own: Engine = engine.sync_engine if isinstance(engine, AsyncEngine) else engine
         kind = f"{own.dialect.name} {own.dialect.driver} {options.get('poolclass')} {options.get('isolation_level')}"
         first = _FIRST.setdefault(kind, own)
         if not hasattr(first.dialect, "server_version_info"):  # it has not asked its server yet what it must know
