@@ -1,6 +1,7 @@
 """OAuth clients that others wrote, unmodified, against a served port: Authlib and requests-oauthlib."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,6 +65,7 @@ def _until_known(url: str, asked: dict[str, str], holder: KeyHolder | None = Non
         proof = holder.asserted("signer", audience=issuer) if holder else {}
         if httpx.post(url, data=asked | proof, trust_env=False).status_code == 200:
             return
+        time.sleep(0.1)
     raise AssertionError("the service did not hear of the client")
 
 
