@@ -12,6 +12,7 @@ from dashboard.door import RESPONDER, VIEWER, Door, Given, GivenStaff, Staff
 from dashboard.gate import wants
 from events import family, ids, subject
 from events.budget import TooSlow
+from events.pivots import LISTED as LOOKED_AT
 from events.pivots import Network, Traffic
 
 LISTED: Final = 50
@@ -60,6 +61,7 @@ async def _answer(request: Request[Any, Any, Any], door: Door, staff: Staff, tex
         windows=WINDOWS,
         found=None if isinstance(found, TooSlow) else found,
         living=living,
+        looked_at=LOOKED_AT,
         may_kill=staff.may(RESPONDER),
         status=story.status,
         fam=lambda one: ids.to_text(family.PREFIX, one.id),

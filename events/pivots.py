@@ -4,13 +4,13 @@ import ipaddress
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import ColumnElement, Subquery, func, select
+from sqlalchemy import ColumnElement, Select, Subquery, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import budget, history, private, reads, schema
 from events.budget import TooSlow
 from events.catalogue import FAMILY, SUBJECT
-from events.conditions import of_kind
+from events.conditions import of_kind, unindexed
 from events.factor import SubjectFactorFailed
 from events.family import LIVING, Family, TokenIssued, TokenRefused, TokenReuseDetected, TokenRotated
 from events.history import Event
@@ -21,8 +21,10 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CAP = 1_000
 """Families are counted up to here, and said so."""
-LISTED = 5_000
+LISTED = 2_000
 """Events of a network that are looked at, the newest."""
+_SLICE = 50_000
+"""Events that are gone through, the newest, before the index of addresses is asked for all that came from a network."""
 _NEAR = 2_000
 """Events before and behind a time that are looked at for a user agent, which no index leads to."""
 _E, _P, _F, _S = schema.events.c, schema.event_private.c, schema.families.c, schema.subjects.c
@@ -91,7 +93,7 @@ class PivotReader:
         async def read(connection: AsyncConnection) -> list[Spread]:
             times = (low, (low + high) // 2, high)
             first, middle, last = await positions_at(connection, times, await _size(connection))
-            found = [await _spread(connection, _within(one), first, last) for one in networks]
+            found = [await _spread(connection, one, first, last) for one in networks]
             near = max(first, middle - _NEAR), min(last, middle + _NEAR)
             return [*found, await _with_agent(connection, agent, *near)] if agent else found
 
@@ -111,7 +113,7 @@ class PivotReader:
 
         async def read(connection: AsyncConnection) -> list[bytes]:
             first, last = await positions_at(connection, (low, high), await _size(connection))
-            streams = select(_seen(_within(network), first, last).c.stream)
+            streams = select((await _seen(connection, network, first, last)).c.stream)
             query = select(_F.id).where(_F.id.in_(streams), _F.status == LIVING).order_by(_F.id.desc()).limit(limit)
             return list((await connection.execute(query)).scalars())
 
@@ -153,28 +155,42 @@ async def _size(connection: AsyncConnection) -> int:
     return int((await connection.execute(select(schema.head.c.size))).scalar_one())
 
 
-def _within(network: Network) -> tuple[ColumnElement[bool], ...]:
+def _within(network: Network, ip: ColumnElement[Any]) -> tuple[ColumnElement[bool], ...]:
     first, last = network.network_address.packed, network.broadcast_address.packed
     if first == last:
-        return (_P.ip == first,)
+        return (ip == first,)
     # both kinds of address stand in one column
-    return (_P.ip >= first, _P.ip <= last, of_kind(_P.ip, len(first)))
+    return (ip >= first, ip <= last, of_kind(ip, len(first)))
 
 
-def _seen(within: tuple[ColumnElement[bool], ...], first: int, last: int) -> Subquery:
-    """The newest events of families from there."""
+async def _seen(connection: AsyncConnection, network: Network, first: int, last: int) -> Subquery:
+    """The newest events from there."""
+    few = (await _newest(connection, network, first, last)).subquery()
+    query = select(_E.position, _E.stream, _E.subject, _E.type, _E.at)
+    return query.join_from(few, schema.events, _E.position == few.c.position).subquery()
+
+
+async def _newest(connection: AsyncConnection, network: Network, first: int, last: int) -> Select[tuple[int]]:
+    """Their positions. The index knows the newest of one address; of a network it would gather and sort all there are.
+
+    So the log is gone through first, from its end: where much comes from a network it is soon found.
+    """
+    if network.num_addresses > 1:
+        walked = _from(_within(network, unindexed(_P.ip)), max(first, last - _SLICE), last)
+        few = walked.subquery()
+        found, begin = (await connection.execute(select(func.count(), func.min(few.c.position)))).one()
+        if found == LISTED:
+            return _from(_within(network, unindexed(_P.ip)), begin, last)
+    return _from(_within(network, _P.ip), first, last)
+
+
+def _from(within: tuple[ColumnElement[bool], ...], first: int, last: int) -> Select[tuple[int]]:
     near = select(_P.position).where(*within, _P.position >= first, _P.position < last)
-    few = near.order_by(_P.position.desc()).limit(LISTED).subquery()
-    query = select(_E.position, _E.stream, _E.subject, _E.type, _E.at).join_from(
-        few, schema.events, _E.position == few.c.position
-    )
-    return query.where(_E.type.in_(_OF_FAMILY | _OF_SUBJECT)).subquery()
+    return near.order_by(_P.position.desc()).limit(LISTED)
 
 
-async def _spread(
-    connection: AsyncConnection, within: tuple[ColumnElement[bool], ...], first: int, last: int
-) -> Spread:
-    seen = _seen(within, first, last)
+async def _spread(connection: AsyncConnection, network: Network, first: int, last: int) -> Spread:
+    seen = await _seen(connection, network, first, last)
     pairs = select(seen.c.stream, seen.c.subject).where(seen.c.type.in_(_OF_FAMILY)).distinct().limit(CAP + 1)
     return _counted((await connection.execute(pairs)).all())
 
@@ -195,8 +211,9 @@ def _counted(pairs: Any) -> Spread:
 
 
 async def _traffic(connection: AsyncConnection, network: Network, first: int, last: int, limit: int) -> Traffic:
-    seen = _seen(_within(network), first, last)
-    rows = (await connection.execute(select(seen.c.stream, seen.c.subject, seen.c.type, seen.c.at))).all()
+    seen = await _seen(connection, network, first, last)
+    found = (await connection.execute(select(seen.c.stream, seen.c.subject, seen.c.type, seen.c.at))).all()
+    rows = [row for row in found if row.type in _OF_FAMILY or row.type in _OF_SUBJECT]
     told: dict[bytes, list[int]] = {}
     for stream, _, kind, at in rows:
         if kind in _OF_FAMILY:
@@ -208,11 +225,11 @@ async def _traffic(connection: AsyncConnection, network: Network, first: int, la
     named = select(schema.families, _S.name).select_from(
         schema.families.outerjoin(schema.subjects, _S.id == _F.subject)
     )
-    found = {row[0]: row for row in await connection.execute(named.where(_F.id.in_(latest)))}
+    families = {row[0]: row for row in await connection.execute(named.where(_F.id.in_(latest)))}
     kinds = [row.type for row in rows]
     times = [row.at for row in rows]
     return Traffic(
-        visitors=[Visitor(Family(*found[one][:-1]), found[one][-1] or "", *told[one]) for one in latest],
+        visitors=[Visitor(Family(*families[one][:-1]), families[one][-1] or "", *told[one]) for one in latest],
         more=len(told) - len(latest),
         subjects=len({row.subject for row in rows}),
         good=sum(kind in _GOOD for kind in kinds),
@@ -220,5 +237,5 @@ async def _traffic(connection: AsyncConnection, network: Network, first: int, la
         failed_sign_ins=sum(kind in _FAILED for kind in kinds),
         first_at=min(times, default=0),
         last_at=max(times, default=0),
-        capped=len(rows) >= LISTED,
+        capped=len(found) >= LISTED,
     )
