@@ -110,7 +110,6 @@ async def nobody_is_signed_out(one: Visitor, tabs: list[Page], seconds: float) -
     assert max(later - earlier for earlier, later in pairwise(sent)) < LIFE + LEEWAY
 
 
-@pytest.mark.alone
 async def test_five_tabs_stay_signed_in_through_crashes_and_lost_networks(five: tuple[Visitor, list[Page]]) -> None:
     await nobody_is_signed_out(*five, seconds=10)
 
@@ -137,7 +136,6 @@ async def refused_after(example: Example, token: str) -> float:
     return time.monotonic()
 
 
-@pytest.mark.alone
 async def test_an_old_cookie_in_another_browser_signs_all_tabs_out(
     five: tuple[Visitor, list[Page]], example: Example
 ) -> None:

@@ -116,7 +116,6 @@ def test_a_wrong_secret_is_a_feed_that_does_not_answer(served: Served) -> None:
     assert "revocations" == refused.value.reason
 
 
-@pytest.mark.alone
 def test_while_the_service_is_down_the_policy_decides_and_afterwards_the_feed_goes_on(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

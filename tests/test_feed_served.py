@@ -31,7 +31,6 @@ def told(response: httpx.Response) -> Iterator[dict[str, Any]]:
             yield json.loads(line.removeprefix("data: "))
 
 
-@pytest.mark.alone
 def test_a_revocation_reaches_an_open_stream_at_once(served: Served) -> None:
     with served.serving(), httpx.Client(base_url=served.place.url, trust_env=False, timeout=10) as http:
         session = served.sign_in()
@@ -50,7 +49,6 @@ def test_a_revocation_reaches_an_open_stream_at_once(served: Served) -> None:
     assert arrived - committed < 1
 
 
-@pytest.mark.alone
 def test_a_service_with_open_answers_stops_quickly(served: Served) -> None:
     ended: list[float] = []
 

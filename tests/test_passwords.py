@@ -212,7 +212,6 @@ async def test_the_default_cost_is_what_the_standards_ask_for() -> None:
     hasher.close()
 
 
-@pytest.mark.alone
 async def test_nobody_costs_as_much_as_somebody() -> None:
     hasher = Hasher(threads=1)
     phc = await hasher.hash(GOOD)

@@ -45,7 +45,6 @@ def generations(place: Place) -> dict[str, int]:
     return found
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 async def test_a_stop_under_load_is_quick_and_loses_no_acknowledged_rotation(place: Place, how: signal.Signals) -> None:
     with place.serving() as child:
@@ -77,7 +76,6 @@ async def test_sessions_go_on_after_a_restart(place: Place) -> None:
             assert await one.rotate()
 
 
-@pytest.mark.alone
 def test_connections_that_hang_do_not_hold_the_end(place: Place) -> None:
     with place.serving() as child, closing(socket.create_connection(("127.0.0.1", place.port))) as silent:
         with closing(socket.create_connection(("127.0.0.1", place.port))) as halfway:
