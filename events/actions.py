@@ -2,11 +2,12 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import case, func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import catalogue, ids, reads, schema
 from events.action import STARTED, Action, ActionTargeted
+from events.conditions import unindexed
 from events.family import PREFIX, FamilyRevoked, TokenRefused, TokenReuseDetected
 from events.key import KeyRevoked
 
@@ -86,11 +87,7 @@ class ActionReader:
 
     async def done(self, stream: bytes) -> Done:
         """Which families the action has ended so far, counted from the log."""
-        query = (
-            select(_E.stream, _E.position)
-            .where(_E.action == stream, _E.type == FamilyRevoked.CODE)
-            .order_by(_E.position)
-        )
+        query = select(_E.stream, _E.position).where(*_revoked_by(stream)).order_by(_E.position)
         async with reads.snapshot(self._engine) as connection:
             rows = (await connection.execute(query)).all()
         positions = [row.position for row in rows]
@@ -98,7 +95,7 @@ class ActionReader:
 
     async def effects(self, stream: bytes, now: int, limit: int) -> Effects:
         """What the action has done so far. `now` in seconds."""
-        revoked = (_E.action == stream, _E.type == FamilyRevoked.CODE)
+        revoked = _revoked_by(stream)
         until = schema.families.c.access_until
         numbers = (
             select(
@@ -131,10 +128,15 @@ class ActionReader:
 
     async def denied_since(self, stream: bytes, position: int) -> Denied:
         """How often tokens of the families that an action ended were refused behind a position: who still tries."""
-        ended = select(_E.stream).where(_E.action == stream, _E.type == FamilyRevoked.CODE)
+        ended = select(_E.stream).where(*_revoked_by(stream))
         query = select(func.count(), func.max(_E.position), func.max(_E.at)).where(
-            _E.type.in_(_DENIED), _E.position > position, _E.stream.in_(ended)
+            unindexed(_E.type).in_(_DENIED), unindexed(_E.position) > position, _E.stream.in_(ended)
         )
         async with reads.snapshot(self._engine) as connection:
             count, last_position, last_at = (await connection.execute(query)).one()
         return Denied(count, last_position, last_at)
+
+
+def _revoked_by(action: bytes) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Ended by the action. Its index leads there; that of types would lead to all that were ever ended."""
+    return _E.action == action, unindexed(_E.type) == FamilyRevoked.CODE

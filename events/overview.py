@@ -1,11 +1,26 @@
 """What happened in the last 24 hours, in numbers and in the few events that somebody should look at. Never writes."""
 
 import ipaddress
-from bisect import bisect_right
+from bisect import bisect_left
 from collections import Counter
-from typing import Final, NamedTuple
+from functools import cache
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Text, and_, cast, func, literal_column, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    select,
+    union_all,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from events import budget, catalogue, history, private, schema
@@ -88,76 +103,93 @@ async def _read(connection: AsyncConnection, now: int) -> Overview:
     head = (await connection.execute(select(schema.head.c.size, schema.head.c.last_at))).one()
     hours = [now - (HOURS - number) * HOUR for number in range(HOURS)]
     *edges, recent = await positions_at(connection, [*hours, now - 300 * 1_000_000], head.size)
-    found = await _positions(connection, edges[0])
-    rotations = select(func.count()).where(_E.type == TokenRotated.CODE, _E.position >= recent)
+    found = await _positions(connection, edges[0], recent)
+    said = await _said(connection, edges[0])
     return Overview(
         size=head.size,
         last_at=head.last_at,
         hours=hours,
         all=[high - low for low, high in zip(edges, [*edges[1:], head.size], strict=True)],
-        by_type={fact.TYPE: _in_hours(found[fact.CODE], edges) for fact in COUNTED},
-        capped=any(len(positions) > CAP for positions in found.values()),
-        rotations=(await connection.execute(rotations)).scalar_one(),
-        alerts=await _alerts(connection, edges[0]),
-        retries=_by_client(await _facts(connection, TokenRetried.CODE, edges[0])),
-        ahead=_ahead(await _facts(connection, TokenRefused.CODE, edges[0])),
+        by_type={fact.TYPE: _in_hours(found[fact.CODE], [*edges, head.size]) for fact in COUNTED},
+        capped=any(len(found[fact.CODE]) > CAP for fact in COUNTED),
+        rotations=len(found[TokenRotated.CODE]),
+        alerts=await _alerts(connection, edges[0], said),
+        retries=_by_client([one.fact for one in said]),
+        ahead=sum(isinstance(one.fact, TokenRefused) and one.fact.reason == "ahead" for one in said),
         guessers=await _guessers(connection, edges[0]) if found[SubjectLoginFailed.CODE] else [],
     )
 
 
-async def _positions(connection: AsyncConnection, low: int) -> dict[int, list[int]]:
+async def _positions(connection: AsyncConnection, low: int, recent: int) -> dict[int, list[int]]:
     """Where the newest events of each counted type stand, in order: from the index alone, in one statement."""
-    each = (
-        select(_E.type, _E.position)
-        .where(_E.type == fact.CODE, _E.position >= low)
-        .order_by(_E.position.desc())
-        .limit(CAP + 1)
-        .subquery()
-        for fact in COUNTED
-    )
-    together = union_all(
-        *(select(func.max(one.c.type), func.aggregate_strings(cast(one.c.position, Text), " ")) for one in each)
-    )
-    rows = (await connection.execute(together)).all()
-    found: dict[int, list[int]] = {fact.CODE: [] for fact in COUNTED}
+    rows = (await connection.execute(_standing(), {"low": low, "recent": recent})).all()
+    found: dict[int, list[int]] = {fact.CODE: [] for fact in (*COUNTED, TokenRotated)}
     found.update({row[0]: sorted(map(int, row[1].split())) for row in rows if row[0] is not None})
     return found
 
 
-async def _alerts(connection: AsyncConnection, low: int) -> list[Event]:
-    found = await _newest(connection, (TokenReuseDetected.CODE, SubjectLoginBlocked.CODE), low, ALERTS)
-    found += await _abroad(connection, low)
-    found += [one for one in await _newest(connection, (SubjectFactorFailed.CODE,), low, ALERTS) if _is_odd(one.fact)]
-    return sorted(found, key=lambda event: -event.position)[:ALERTS]
+@cache
+def _standing() -> CompoundSelect[int, str]:
+    low, recent = bindparam("low", type_=BigInteger), bindparam("recent", type_=BigInteger)
+    kinds = [_newest(_E.type == fact.CODE, low, CAP + 1, _E.type, _E.position) for fact in COUNTED]
+    kinds.append(select(_E.type, _E.position).where(_E.type == TokenRotated.CODE, _E.position >= recent))
+    each = (one.subquery() for one in kinds)
+    return union_all(
+        *(select(func.max(one.c.type), func.aggregate_strings(cast(one.c.position, Text), " ")) for one in each)
+    )
 
 
-def _is_odd(fact: Fact) -> bool:
-    """Whether a second factor that did not fit is more than mistyping: guessed, used before, or copied."""
-    return isinstance(fact, SubjectFactorFailed) and (fact.reason != "wrong" or bool(fact.until))
+def _newest(which: ColumnElement[bool], low: Any, limit: int, *columns: ColumnElement[Any]) -> Select[Any]:
+    """A stretch of one index, from its end."""
+    return select(*columns).where(which, _E.position >= low).order_by(_E.position.desc()).limit(limit)
 
 
-async def _abroad(connection: AsyncConnection, low: int) -> list[Event]:
-    """Of each family whose policy said no to another country, the newest time: a thief asks again and again."""
+class _Said(NamedTuple):
+    """Somebody was refused, ended, or answered once more: of which family, and where in the log."""
+
+    stream: bytes
+    position: int
+    fact: Fact
+
+
+async def _said(connection: AsyncConnection, low: int) -> list[_Said]:
+    rows = (await connection.execute(_looked_into(), {"low": low})).all()
+    return [_Said(stream, position, catalogue.decode(code, body)) for code, stream, position, body in rows]
+
+
+@cache
+def _looked_into() -> CompoundSelect[Any]:
+    low, columns = bindparam("low", type_=BigInteger), (_E.type, _E.stream, _E.position, _E.body)
     of_policy = and_(unindexed(_E.type) == FamilyRevoked.CODE, _E.actor == "policy", _E.actor != _ORDINARY)
+    kinds = (_E.type == TokenRetried.CODE, _E.type == TokenRefused.CODE, of_policy)
+    return union_all(*(select(_newest(one, low, LOOKED_AT, *columns).subquery()) for one in kinds))
+
+
+async def _alerts(connection: AsyncConnection, low: int, said: list[_Said]) -> list[Event]:
+    """Whole events, of those that somebody should look at the newest."""
     newest: dict[bytes, int] = {}
-    for which in (_E.type == TokenRefused.CODE, of_policy):
-        few = select(_E.position, _E.type, _E.stream, _E.body).where(which, _E.position >= low)
-        for row in await connection.execute(few.order_by(_E.position.desc()).limit(LOOKED_AT)):
-            fact = catalogue.decode(row.type, row.body)
-            if getattr(fact, "reason", "") == "country_changed":
-                newest[row.stream] = max(row.position, newest.get(row.stream, 0))
-    if not newest:
+    for one in said:
+        # of each family the newest time: a thief asks again and again
+        if getattr(one.fact, "reason", "") == "country_changed":
+            newest[one.stream] = max(one.position, newest.get(one.stream, 0))
+    wanted = {*(await connection.execute(_alarming(), {"low": low})).scalars(), *sorted(newest.values())[-ALERTS:]}
+    if not wanted:
         return []
-    latest = sorted(newest.values())[-ALERTS:]
-    return await history.fetch(connection, history.selected().where(_E.position.in_(latest)))
+    events = await history.fetch(connection, history.selected().where(_E.position.in_(sorted(wanted))))
+    alerts = [one for one in events if not isinstance(one.fact, SubjectFactorFailed) or _is_odd(one.fact)]
+    return sorted(alerts, key=lambda event: -event.position)[:ALERTS]
 
 
-async def _newest(connection: AsyncConnection, codes: tuple[int, ...], low: int, limit: int) -> list[Event]:
-    found: list[Event] = []
-    for code in codes:  # one by one, because each is a stretch of the index on type
-        query = history.selected().where(_E.type == code, _E.position >= low).order_by(_E.position.desc()).limit(limit)
-        found += await history.fetch(connection, query)
-    return sorted(found, key=lambda event: -event.position)[:limit]
+@cache
+def _alarming() -> CompoundSelect[int]:
+    low = bindparam("low", type_=BigInteger)
+    codes = (TokenReuseDetected.CODE, SubjectLoginBlocked.CODE, SubjectFactorFailed.CODE)
+    return union_all(*(select(_newest(_E.type == code, low, ALERTS, _E.position).subquery()) for code in codes))
+
+
+def _is_odd(fact: SubjectFactorFailed) -> bool:
+    """Whether a second factor that did not fit is more than mistyping: guessed, used before, or copied."""
+    return fact.reason != "wrong" or bool(fact.until)
 
 
 async def _guessers(connection: AsyncConnection, low: int) -> list[Guesser]:
@@ -197,17 +229,9 @@ async def _began_from(connection: AsyncConnection, ip: bytes, low: int) -> int:
     return int((await connection.execute(query)).scalar_one())
 
 
-async def _facts(connection: AsyncConnection, code: int, low: int) -> list[Fact]:
-    """The newest of one type, without who and where."""
-    newest = select(_E.body).where(_E.type == code, _E.position >= low).order_by(_E.position.desc()).limit(LOOKED_AT)
-    return [catalogue.decode(code, row.body) for row in await connection.execute(newest)]
-
-
 def _in_hours(positions: list[int], edges: list[int]) -> list[int]:
-    counts = [0] * len(edges)
-    for position in positions:
-        counts[bisect_right(edges, position) - 1] += 1
-    return counts
+    places = [bisect_left(positions, edge) for edge in edges]
+    return [high - low for low, high in pairwise(places)]
 
 
 def _by_client(retries: list[Fact]) -> list[tuple[str, int, int]]:
@@ -215,7 +239,3 @@ def _by_client(retries: list[Fact]) -> list[tuple[str, int, int]]:
     times = Counter(fact.client for fact in facts)
     moved = Counter(fact.client for fact in facts if fact.network_tag)
     return [(client, count, moved[client]) for client, count in times.most_common(5)]
-
-
-def _ahead(refused: list[Fact]) -> int:
-    return sum(isinstance(fact, TokenRefused) and fact.reason == "ahead" for fact in refused)

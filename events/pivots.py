@@ -23,8 +23,8 @@ CAP = 1_000
 """Families are counted up to here, and said so."""
 LISTED = 2_000
 """Events of a network that are looked at, the newest."""
-_SLICE = 50_000
-"""Events that are gone through, the newest, before the index of addresses is asked for all that came from a network."""
+_MANY = 20_000
+"""Events of a network that are still gathered. More of them are a good part of any log, so its end has enough."""
 _NEAR = 2_000
 """Events before and behind a time that are looked at for a user agent, which no index leads to."""
 _E, _P, _F, _S = schema.events.c, schema.event_private.c, schema.families.c, schema.subjects.c
@@ -171,21 +171,22 @@ async def _seen(connection: AsyncConnection, network: Network, first: int, last:
 
 
 async def _newest(connection: AsyncConnection, network: Network, first: int, last: int) -> Select[tuple[int]]:
-    """Their positions. The index knows the newest of one address; of a network it would gather and sort all there are.
+    """Their positions. The index of addresses knows the newest of one; of a network it gathers and sorts all there are.
 
-    So the log is gone through first, from its end: where much comes from a network it is soon found.
+    Where those are many the newest are found sooner by going through the log from its end.
     """
     if network.num_addresses > 1:
-        walked = _from(_within(network, unindexed(_P.ip)), max(first, last - _SLICE), last)
-        few = walked.subquery()
-        found, begin = (await connection.execute(select(func.count(), func.min(few.c.position)))).one()
-        if found == LISTED:
-            return _from(_within(network, unindexed(_P.ip)), begin, last)
-    return _from(_within(network, _P.ip), first, last)
+        any_time = select(_P.position).where(*_within(network, _P.ip)).limit(_MANY).subquery()
+        if (await connection.execute(select(func.count()).select_from(any_time))).scalar_one() == _MANY:
+            return _from(_within(network, unindexed(_P.ip)), _P.position, first, last)
+        return _from(_within(network, _P.ip), unindexed(_P.position), first, last)
+    return _from(_within(network, _P.ip), _P.position, first, last)
 
 
-def _from(within: tuple[ColumnElement[bool], ...], first: int, last: int) -> Select[tuple[int]]:
-    near = select(_P.position).where(*within, _P.position >= first, _P.position < last)
+def _from(
+    within: tuple[ColumnElement[bool], ...], position: ColumnElement[int], first: int, last: int
+) -> Select[tuple[int]]:
+    near = select(_P.position).where(*within, position >= first, position < last)
     return near.order_by(_P.position.desc()).limit(LISTED)
 
 

@@ -1,6 +1,7 @@
 """From times to positions: bisection inside the database, one statement for any number of times. Reads only."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from sqlalchemy import BigInteger, Select, bindparam, case, cast, literal_column, select, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -20,6 +21,7 @@ async def positions_at(connection: AsyncConnection, times: Sequence[int], size: 
     return [position for _, position in rows]
 
 
+@lru_cache(maxsize=128)
 def _bisection(count: int) -> Select[int, int]:
     """Time never goes back in the log, so some twenty point reads on the primary key find a time."""
     wanted = union_all(*(_wanted(number) for number in range(count))).cte("wanted")
