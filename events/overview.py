@@ -2,7 +2,6 @@
 
 import ipaddress
 from bisect import bisect_left
-from collections import Counter
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
@@ -15,6 +14,7 @@ from sqlalchemy import (
     Text,
     and_,
     bindparam,
+    case,
     cast,
     func,
     literal_column,
@@ -23,10 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, catalogue, history, private, schema
+from events import budget, history, private, schema
 from events.budget import TooSlow
-from events.conditions import unindexed
-from events.fact import Fact
+from events.conditions import json_text, unindexed
 from events.factor import SubjectFactorFailed
 from events.family import FamilyRevoked, TokenIssued, TokenRefused, TokenRetried, TokenReuseDetected, TokenRotated
 from events.history import Event
@@ -43,6 +42,9 @@ ALERTS: Final = 12
 MANY: Final = 5
 """Users, for whom wrong passwords came from one address, that are too many for one household or a mistyping office."""
 GUESSERS: Final = 3
+AHEAD: Final = "ahead"
+ABROAD: Final = "country_changed"
+"""Reasons that are shown."""
 LOOKED_AT: Final = 500
 """Retries and refusals that are looked into: where they came from, and why."""
 
@@ -114,8 +116,8 @@ async def _read(connection: AsyncConnection, now: int) -> Overview:
         capped=any(len(found[fact.CODE]) > CAP for fact in COUNTED),
         rotations=len(found[TokenRotated.CODE]),
         alerts=await _alerts(connection, edges[0], said),
-        retries=_by_client([one.fact for one in said]),
-        ahead=sum(isinstance(one.fact, TokenRefused) and one.fact.reason == "ahead" for one in said),
+        retries=await _retries(connection, edges[0]) if found[TokenRetried.CODE] else [],
+        ahead=sum(one.reason == AHEAD for one in said),
         guessers=await _guessers(connection, edges[0]) if found[SubjectLoginFailed.CODE] else [],
     )
 
@@ -145,24 +147,45 @@ def _newest(which: ColumnElement[bool], low: Any, limit: int, *columns: ColumnEl
 
 
 class _Said(NamedTuple):
-    """Somebody was refused, ended, or answered once more: of which family, and where in the log."""
+    """Why a policy or the ledger said no: of which family, and where in the log."""
 
     stream: bytes
     position: int
-    fact: Fact
+    reason: str
 
 
 async def _said(connection: AsyncConnection, low: int) -> list[_Said]:
-    rows = (await connection.execute(_looked_into(), {"low": low})).all()
-    return [_Said(stream, position, catalogue.decode(code, body)) for code, stream, position, body in rows]
+    return [_Said(*row) for row in await connection.execute(_odd_reasons(), {"low": low})]
 
 
 @cache
-def _looked_into() -> CompoundSelect[Any]:
-    low, columns = bindparam("low", type_=BigInteger), (_E.type, _E.stream, _E.position, _E.body)
+def _odd_reasons() -> CompoundSelect[Any]:
+    """Of the newest refusals and ends by policy those for a reason that is shown: the database looks into them."""
+    low, columns = bindparam("low", type_=BigInteger), (_E.stream, _E.position, _E.body)
     of_policy = and_(unindexed(_E.type) == FamilyRevoked.CODE, _E.actor == "policy", _E.actor != _ORDINARY)
-    kinds = (_E.type == TokenRetried.CODE, _E.type == TokenRefused.CODE, of_policy)
-    return union_all(*(select(_newest(one, low, LOOKED_AT, *columns).subquery()) for one in kinds))
+    kinds = (_newest(one, low, LOOKED_AT, *columns).subquery() for one in (_E.type == TokenRefused.CODE, of_policy))
+    return union_all(
+        *(
+            select(one.c.stream, one.c.position, reason).where(reason.in_((AHEAD, ABROAD)))
+            for one in kinds
+            for reason in [json_text(one.c.body, literal_column("'reason'"))]
+        )
+    )
+
+
+async def _retries(connection: AsyncConnection, low: int) -> list[tuple[str, int, int]]:
+    rows = await connection.execute(_retried(), {"low": low})
+    return [(client, count, moved) for client, count, moved in rows]
+
+
+@cache
+def _retried() -> Select[Any]:
+    low = bindparam("low", type_=BigInteger)
+    newest = _newest(_E.type == TokenRetried.CODE, low, LOOKED_AT, _E.client, _E.body).subquery()
+    tag = func.coalesce(json_text(newest.c.body, literal_column("'network_tag'")), "")
+    moved = func.sum(case((tag != "", 1), else_=0))
+    by_client = select(newest.c.client, func.count().label("times"), moved).group_by(newest.c.client)
+    return by_client.order_by(func.count().desc(), newest.c.client).limit(5)
 
 
 async def _alerts(connection: AsyncConnection, low: int, said: list[_Said]) -> list[Event]:
@@ -170,7 +193,7 @@ async def _alerts(connection: AsyncConnection, low: int, said: list[_Said]) -> l
     newest: dict[bytes, int] = {}
     for one in said:
         # of each family the newest time: a thief asks again and again
-        if getattr(one.fact, "reason", "") == "country_changed":
+        if one.reason == ABROAD:
             newest[one.stream] = max(one.position, newest.get(one.stream, 0))
     wanted = {*(await connection.execute(_alarming(), {"low": low})).scalars(), *sorted(newest.values())[-ALERTS:]}
     if not wanted:
@@ -232,10 +255,3 @@ async def _began_from(connection: AsyncConnection, ip: bytes, low: int) -> int:
 def _in_hours(positions: list[int], edges: list[int]) -> list[int]:
     places = [bisect_left(positions, edge) for edge in edges]
     return [high - low for low, high in pairwise(places)]
-
-
-def _by_client(retries: list[Fact]) -> list[tuple[str, int, int]]:
-    facts = [fact for fact in retries if isinstance(fact, TokenRetried)]
-    times = Counter(fact.client for fact in facts)
-    moved = Counter(fact.client for fact in facts if fact.network_tag)
-    return [(client, count, moved[client]) for client, count in times.most_common(5)]

@@ -29,9 +29,8 @@ async def snapshot(engine: AsyncEngine, milliseconds: int = STATEMENT_MS) -> Asy
         connection = await _begun(engine, milliseconds)
         try:
             yield connection
-            await connection.rollback()
         finally:
-            await connection.close()
+            await connection.close()  # which rolls back; had that been done before, it would be done twice
     except (SQLAlchemyError, OSError) as error:
         raise Unavailable from error
 
