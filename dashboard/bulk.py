@@ -2,8 +2,8 @@
 
 import ipaddress
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from litestar import Request, Response, get, post
 from litestar.exceptions import NotFoundException
@@ -25,6 +25,7 @@ from events.family_search import Row
 from events.fields import FAMILIES
 from events.filters import Mistake, parse
 
+T = TypeVar("T")
 LISTED: Final = 100
 RANKED: Final = 8
 DAY: Final = 24 * 3600 * telling.SECOND
@@ -151,28 +152,44 @@ async def _plan(door: Door, action_id: str) -> Plan:
     targets = await door.actions.reader.targets(state.id)
     rows = [row for row, _ in await door.family_search.named(targets[:LISTED])]
     groups = await door.family_search.made_of(targets)
+    users = _ranked((one.subject, one.families) for one in groups)
+    names = await door.subject_reader.names(frozenset(one for one, _ in users.first))
+    staff = {one.id for one in await door.subject_reader.with_roles(MAX_SELECTION)}
     new = set(await door.actions.new_matches(state)) - set(targets) if state.status == PLANNED else set()
     return Plan(
         state,
         action_id,
         targets,
         rows,
-        _ranked((one.name or telling.short(ids.to_text(subject.PREFIX, one.subject)), one.families) for one in groups),
-        _ranked((one.client, one.families) for one in groups),
-        sum(one.families for one in groups if one.roles),
+        users.told(lambda one: names.get(one) or telling.short(ids.to_text(subject.PREFIX, one))),
+        _ranked((one.client, one.families) for one in groups).told(str),
+        sum(one.families for one in groups if one.subject in staff),
         sum(one.ended for one in groups),
         len(new),
         max((one.access_until for one in groups), default=0) * telling.SECOND,
     )
 
 
-def _ranked(numbers: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    counts: Counter[str] = Counter()
-    for name, number in numbers:
-        counts[name] += number
-    few = counts.most_common(RANKED)
-    rest = len(counts) - len(few)
-    return [*few, (f"{rest:,} more", sum(counts.values()) - sum(n for _, n in few))] if rest else few
+class Ranked(NamedTuple, Generic[T]):
+    """Whose families are most, and how many others have how many."""
+
+    first: list[tuple[T, int]]
+    others: int
+    families: int
+    """Of the others."""
+
+    def told(self, name_of: Callable[[T], str]) -> list[tuple[str, int]]:
+        """By name, the others in one line."""
+        named = [(name_of(one), count) for one, count in self.first]
+        return [*named, (f"{self.others:,} more", self.families)] if self.others else named
+
+
+def _ranked(numbers: Iterable[tuple[T, int]]) -> Ranked[T]:
+    counts: Counter[T] = Counter()
+    for one, number in numbers:
+        counts[one] += number
+    first = counts.most_common(RANKED)
+    return Ranked(first, len(counts) - len(first), counts.total() - sum(count for _, count in first))
 
 
 def _page(door: Door, staff: Staff, plan: Plan, given: Revocation) -> bytes:

@@ -14,7 +14,6 @@ from events.schema import Bytes
 _ID = 16
 """Bytes of a stream id."""
 _F = schema.families.c
-_OWNERS = schema.subjects.c
 
 
 class Group(NamedTuple):
@@ -26,9 +25,6 @@ class Group(NamedTuple):
     ended: int
     access_until: int
     """The latest expiry of an access token of them, seconds."""
-    name: str
-    """Login name of the user, empty where there is none."""
-    roles: str
 
 
 async def groups(engine: AsyncEngine, streams: Sequence[bytes]) -> list[Group]:
@@ -47,7 +43,7 @@ def _grouped() -> Select[Any]:
     number = number.union_all(select(number.c.n + 1).where(number.c.n + 1 < bindparam("count")))
     whole = cast(bindparam("ids"), Bytes)
     picked = select(func.substr(whole, number.c.n * _ID + 1, _ID).label("id")).cte("picked")
-    found = (
+    return (
         select(
             _F.subject,
             _F.client,
@@ -57,7 +53,4 @@ def _grouped() -> Select[Any]:
         )
         .join_from(picked, schema.families, _F.id == picked.c.id)
         .group_by(_F.subject, _F.client)
-        .subquery()
     )
-    told = (func.coalesce(_OWNERS.name, ""), func.coalesce(_OWNERS.roles, ""))
-    return select(found, *told).outerjoin_from(found, schema.subjects, _OWNERS.id == found.c.subject)

@@ -646,7 +646,7 @@ async def test_a_selection_is_counted_as_going_through_it_counts(engine: AsyncEn
         of_it = [one for one in picked if (one.subject, one.client) == (group.subject, group.client)]
         numbers = len(of_it), sum(not one.living for one in of_it), max(one.access_until for one in of_it)
         assert numbers == (group.families, group.ended, group.access_until)
-        assert group.name in told.people
+        assert group.subject in told.people.values()
     assert [] == await families.made_of([])
     assert [] == await families.made_of([bytes(16)])
 
