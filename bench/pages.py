@@ -3,7 +3,8 @@
 FOLDER holds `data` and `checkpoints` as `session-ledger demo --families 100000` made them, or `--bulk 2500000` for five
 million events; it is added to (a user, a session, what looking writes down). URL is the ledger's database where that is
 no file there; then FOLDER/data holds only the master key. Each page is asked for in turn, in this process, through the
-edge. With `--keep` the table is written to docs/performance.md.
+edge, three times over; the quietest of the three counts, for what else runs on a machine only adds to it. With `--keep`
+the table is written to docs/performance.md.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ from events.filters import Query, parse
 from settings import Settings
 
 ROUNDS = 60
+TURNS = 3
 NAME, PASSWORD = "bench-pages", "plum-violet-otter-93-lantern"
 URL = "http://localhost:8000"
 BROWSER = {"Accept": "text/html", "Sec-Fetch-Site": "same-origin", "Origin": URL}
@@ -70,14 +72,15 @@ async def measured(folder: Path, url: str = "") -> tuple[int, list[Page]]:
         await service.subjects.register(NAME, PASSWORD, "admin", "cli")
         transport = httpx.ASGITransport(app.create_app(service), client=("127.0.0.1", 50000))
         async with httpx.AsyncClient(transport=transport, base_url=URL, headers=BROWSER) as http:
-            cookie, found = await _signed_in(http), []
+            cookie, found = await _signed_in(http), list[Page]()
             events = (await service.history.head()).size
             gc.collect()
             gc.freeze()  # as `serve` does before it answers
-            for path in await _pages(service):
+            paths = await _pages(service)
+            for path in paths * TURNS:
                 page, cookie = await _measure(http, path, cookie)
                 found.append(page)
-        return events, found
+        return events, [min(found[number :: len(paths)], key=lambda one: one.p95) for number in range(len(paths))]
     finally:
         await service.stop()
 
@@ -89,8 +92,8 @@ def part(engine: str, events: int, pages: Sequence[Page]) -> str:
     return f"""# Pages, {engine}
 
 `python -m bench.pages` measures this; last on {datetime.now(tz=UTC):%Y-%m-%d}: {events:,} events, {ROUNDS} requests for
-each page, in the process of the service. The slowest has a p95 of {slowest.p95:.0f} ms; wanted are less than 100, of
-the overview less than 50.
+each page, in the process of the service, the quietest of {TURNS} times. The slowest has a p95 of {slowest.p95:.0f} ms;
+wanted are less than 100, of the overview less than 50.
 
 | page | p50, ms | p95, ms | KiB | |
 | --- | --- | --- | --- | --- |

@@ -1,9 +1,7 @@
 """Killing many families: a selection is frozen, looked over, confirmed, and then carried out. Decides through core."""
 
 import ipaddress
-from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from litestar import Request, Response, get, post
 from litestar.exceptions import NotFoundException
@@ -25,9 +23,7 @@ from events.family_search import Row
 from events.fields import FAMILIES
 from events.filters import Mistake, parse
 
-T = TypeVar("T")
 LISTED: Final = 100
-RANKED: Final = 8
 DAY: Final = 24 * 3600 * telling.SECOND
 EMPTY: Final = Problem(422, "nothing_selected", "Nothing living is selected. Tick families, or take all that match.")
 TOO_MANY: Final = Problem(
@@ -151,45 +147,28 @@ async def _plan(door: Door, action_id: str) -> Plan:
         raise NotFoundException
     targets = await door.actions.reader.targets(state.id)
     rows = [row for row, _ in await door.family_search.named(targets[:LISTED])]
-    groups = await door.family_search.made_of(targets)
-    users = _ranked((one.subject, one.families) for one in groups)
-    names = await door.subject_reader.names(frozenset(one for one, _ in users.first))
-    staff = {one.id for one in await door.subject_reader.with_roles(MAX_SELECTION)}
+    made_of = await door.family_search.made_of(targets)
+    names = await door.subject_reader.names(frozenset(one for one, _ in made_of.users))
+    users = [(names.get(one) or telling.short(ids.to_text(subject.PREFIX, one)), n) for one, n in made_of.users]
     new = set(await door.actions.new_matches(state)) - set(targets) if state.status == PLANNED else set()
     return Plan(
         state,
         action_id,
         targets,
         rows,
-        users.told(lambda one: names.get(one) or telling.short(ids.to_text(subject.PREFIX, one))),
-        _ranked((one.client, one.families) for one in groups).told(str),
-        sum(one.families for one in groups if one.subject in staff),
-        sum(one.ended for one in groups),
+        _ranked(users, made_of.other_users, made_of.families),
+        _ranked(made_of.clients, made_of.other_clients, made_of.families),
+        made_of.staff,
+        made_of.ended,
         len(new),
-        max((one.access_until for one in groups), default=0) * telling.SECOND,
+        made_of.access_until * telling.SECOND,
     )
 
 
-class Ranked(NamedTuple, Generic[T]):
-    """Whose families are most, and how many others have how many."""
-
-    first: list[tuple[T, int]]
-    others: int
-    families: int
-    """Of the others."""
-
-    def told(self, name_of: Callable[[T], str]) -> list[tuple[str, int]]:
-        """By name, the others in one line."""
-        named = [(name_of(one), count) for one, count in self.first]
-        return [*named, (f"{self.others:,} more", self.families)] if self.others else named
-
-
-def _ranked(numbers: Iterable[tuple[T, int]]) -> Ranked[T]:
-    counts: Counter[T] = Counter()
-    for one, number in numbers:
-        counts[one] += number
-    first = counts.most_common(RANKED)
-    return Ranked(first, len(counts) - len(first), counts.total() - sum(count for _, count in first))
+def _ranked(first: list[tuple[str, int]], others: int, families: int) -> list[tuple[str, int]]:
+    """Whose families are most, and the others in one line."""
+    rest = families - sum(count for _, count in first)
+    return [*first, (f"{others:,} more", rest)] if others else first
 
 
 def _page(door: Door, staff: Staff, plan: Plan, given: Revocation) -> bytes:

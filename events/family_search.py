@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, ids, reads, schema
+from events import budget, ids, reads, schema, selections
 from events.budget import TooSlow
 from events.conditions import People, any_of, compared, excluded
 from events.family import CONTEXT, LIVING, Family
@@ -14,7 +14,7 @@ from events.fields import FAMILIES
 from events.filters import Mistake, Query, Term, parse
 from events.ledger import Unavailable
 from events.planning import looked_up
-from events.selections import Group, groups
+from events.selections import Picked
 from events.spans import moment
 from events.tallies import COUNT_CAP, Count
 from events.values import Is, Meaning, Span, Times
@@ -98,9 +98,9 @@ class FamilySearch:
                     found[row[0]] = Row(Family(*row[:-2]), row[-2] or ""), row[-1] or ""
         return [found[one] for one in streams if one in found]
 
-    async def made_of(self, streams: Sequence[bytes]) -> list[Group]:
+    async def made_of(self, streams: Sequence[bytes]) -> Picked:
         """What these families are, counted by user and client."""
-        return await groups(self._engine, streams)
+        return await selections.made_of(self._engine, streams)
 
     async def started_since(self, text: str, at: int, limit: int) -> tuple[bytes, ...]:
         """Living families that match a query as it was typed and began at a time or later, in microseconds.

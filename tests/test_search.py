@@ -8,6 +8,7 @@ import asyncio
 import ipaddress
 import re
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from sqlalchemy import event as happening
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, ids, tallies
+from events import budget, ids, selections, tallies
 from events.budget import TooSlow
 from events.catalogue import FAMILY, NOUN_OF
 from events.families import FamilyReader
@@ -634,21 +635,29 @@ async def test_families_found_are_those_that_going_through_all_of_them_finds(
     assert Count(len(wanted), capped=False) == await families.count(query, told.now)
 
 
-async def test_a_selection_is_counted_as_going_through_it_counts(engine: AsyncEngine, told: Told) -> None:
+async def test_a_selection_is_counted_as_going_through_it_counts(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     families = FamilySearch(engine)
     every = await FamilyReader(engine).slice_after(b"", 1_000)
     picked = every[::2]
-    groups = await families.made_of([one.id for one in picked])
+    monkeypatch.setattr(selections, "RANKED", 2)
+    found = await families.made_of([*(one.id for one in picked), bytes(16)])
+    users, clients = Counter(one.subject for one in picked), Counter(one.client for one in picked)
 
-    wanted = {(one.subject, one.client) for one in picked}
-    assert len(groups) == len(wanted) > 1
-    for group in groups:
-        of_it = [one for one in picked if (one.subject, one.client) == (group.subject, group.client)]
-        numbers = len(of_it), sum(not one.living for one in of_it), max(one.access_until for one in of_it)
-        assert numbers == (group.families, group.ended, group.access_until)
-        assert group.subject in told.people.values()
-    assert [] == await families.made_of([])
-    assert [] == await families.made_of([bytes(16)])
+    assert (len(users) - 2, len(clients) - 2) == (found.other_users, found.other_clients)
+    assert [users[one] for one, _ in found.users] == [count for _, count in found.users] == _most(users)
+    assert [clients[one] for one, _ in found.clients] == [count for _, count in found.clients] == _most(clients)
+    assert len(picked) == found.families
+    assert sum(not one.living for one in picked) == found.ended > 0
+    assert max(one.access_until for one in picked) == found.access_until
+    assert 0 == found.staff
+    for nothing in ([], [bytes(16)]):
+        assert selections.Picked(0, [], 0, [], 0, 0, 0, 0) == await families.made_of(nothing)
+
+
+def _most(counts: Counter[Any]) -> list[int]:
+    return [count for _, count in counts.most_common(2)]
 
 
 async def test_a_family_is_shown_with_the_name_of_its_subject(engine: AsyncEngine, told: Told) -> None:
