@@ -1,5 +1,6 @@
 """Is something wrong right now? Numbers of the last 24 hours, and the few events to look at. Reads only."""
 
+import asyncio
 from typing import Any, NamedTuple
 
 from litestar import Request, Response, get
@@ -32,7 +33,9 @@ class Card(NamedTuple):
 @get("/", opt=wants(VIEWER))
 async def overview(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """The first page."""
-    found = await door.overview.read(door.now())
+    found, deeds, people = await asyncio.gather(  # each on a connection of its own
+        door.overview.read(door.now()), actions.told(door, LATELY), door.subject_reader.with_roles()
+    )
     if isinstance(found, TooSlow) and answers.wants_json(request):
         return answers.refused(request, door, answers.TOO_SLOW)
     if isinstance(found, TooSlow):
@@ -40,8 +43,7 @@ async def overview(request: Request[Any, Any, Any], door: Given, staff: GivenSta
             door.pages.render("overview.html", staff=staff, found=None, cards=[], alerts=[], deeds=[], now=0)
         )
     alerts = await rows.rows_of(found.alerts, door.subject_reader)
-    deeds = await actions.told(door, LATELY)
-    lacking = [one.name for one in await door.subject_reader.with_roles() if lacks_factor(one)]
+    lacking = [one.name for one in people if lacks_factor(one)]
     if answers.wants_json(request):
         return answers.json(
             _as_json(found, alerts, door.living())

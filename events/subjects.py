@@ -36,6 +36,8 @@ class SubjectReader:
 
     async def names(self, streams: frozenset[bytes]) -> dict[bytes, str]:
         """Login names of several subjects, for pages that show them."""
+        if not streams:
+            return {}
         query = select(schema.subjects.c.id, schema.subjects.c.name).where(schema.subjects.c.id.in_(streams))
         async with reads.snapshot(self._engine) as connection:
             return {row[0]: row[1] for row in await connection.execute(query)}
