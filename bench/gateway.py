@@ -17,7 +17,7 @@ import app
 from bench.client import AGENT, Connection, WrongAnswer, connect, drive
 from bench.population import populate
 from bench.process import Process, answer, questions, used
-from bench.worker import free_port, settings_of, start
+from bench.worker import settings_of, start
 from core import access, serving
 from core.access import AccessClaims
 from events import ids
@@ -25,6 +25,7 @@ from events.client import CONFIDENTIAL, ClientRegistered
 from events.families import Held
 from events.family import PREFIX as FAMILY
 from events.subject import PREFIX as SUBJECT
+from tests.ports import free_port
 
 
 class Cost(NamedTuple):

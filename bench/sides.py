@@ -16,7 +16,8 @@ from bench.client import Chain, Connection, Load, connect, drive
 from bench.peer_chains import SimpleJwtChain, ToolkitChain
 from bench.process import ROOT, Process
 from bench.processor import Places
-from tests.clusters import Cluster, free_port
+from tests.clusters import Cluster
+from tests.ports import free_port
 
 OURS = ("floor", "baseline", "ledger", "two")
 PEERS = ("toolkit", "simplejwt")

@@ -7,7 +7,6 @@ master key of a ledger that another worker has made, this one serves beside it.
 
 import asyncio
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from events.postgres import PostgresStore
 from events.remembered import Remembered
 from events.stores import store_at
 from settings import Settings
+from tests.ports import free_port
 
 FAMILIES = 256
 BASELINES = {"baseline": None, "queue": 1}
@@ -54,14 +54,6 @@ def settings_of(folder: Path, port: int, url: str = "", key: str = "") -> Settin
             **({"database_url": url} if url else {}),
         }
     )
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on just now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
 
 
 async def start(settings: Settings) -> app.Service:

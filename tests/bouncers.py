@@ -10,7 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.clusters import SUPERUSER, Cluster, free_port
+from tests.clusters import SUPERUSER, Cluster
+from tests.ports import free_port
 from tests.watched import Watched
 
 

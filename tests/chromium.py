@@ -25,7 +25,7 @@ from settings import Settings
 from tests.browsers import a_family, a_theft
 from tests.conftest import PASSWORD, running
 from tests.edges import app_of
-from tests.processes import free_port
+from tests.ports import free_port
 from tests.tables import beside
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")

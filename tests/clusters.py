@@ -5,7 +5,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.ports import free_port
 from tests.watched import Watched
 
 SUPERUSER = "postgres"
@@ -51,13 +51,6 @@ def programs() -> Path:
 
 def _version(folder: Path) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", folder.parent.name))
-
-
-def free_port() -> int:
-    """A port of this machine that nobody listens on just now."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 class Cluster:

@@ -13,7 +13,8 @@ from examples.__main__ import serving_notes
 from examples.notes import CLIENT
 from tests.chromium import CHROMIUM
 from tests.conftest import PASSWORD
-from tests.processes import PATIENCE, Place, free_port
+from tests.ports import free_port
+from tests.processes import PATIENCE, Place
 
 REFRESH = "/auth/refresh"
 

@@ -5,7 +5,6 @@ import os
 import pty
 import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ import httpx
 from events.sqlite import SqliteStore
 from events.store import Store
 from tests.conftest import MASTER_KEY, PASSWORD
+from tests.ports import free_port
 from tests.tables import url_of
 
 FORKING = multiprocessing.get_context("forkserver")
@@ -179,9 +179,3 @@ class Place:
             except httpx.TransportError:
                 time.sleep(0.03)
         raise AssertionError(f"does not answer: {child.out}{child.err}")
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])

@@ -9,7 +9,7 @@ from typing import Self
 
 import pytest
 
-from tests.clusters import free_port
+from tests.ports import free_port
 from tests.watched import Watched
 
 PASSWORD = "a-password-of-redis"

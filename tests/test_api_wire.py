@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import socket
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import app
 import edge
 from core import serving
 from tests.conftest import PASSWORD
+from tests.ports import free_port
 
 LOGIN = json.dumps({"username": "admin", "password": PASSWORD, "mode": "body"}).encode()
 
@@ -67,9 +67,7 @@ def answers(got: bytes) -> list[Answer]:
 @pytest.fixture
 async def wire(service: app.Service) -> AsyncIterator[Wire]:
     """The service as `serve` runs it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     stop, up = asyncio.Event(), asyncio.Event()
     running = asyncio.create_task(serving.serve(app.create_app(service), "127.0.0.1", port, stop, up.set))
     async with asyncio.timeout(20):

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.conftest import PASSWORD
 from tests.example import Example, Visitor, browser, visitor
-from tests.processes import free_port
+from tests.ports import free_port
 from tests.test_browser_kit import FAILURE, bare, heard, signed_in
 
 HOSTS = "--host-resolver-rules=MAP *.example.test 127.0.0.1"

@@ -21,7 +21,7 @@ from core import serving
 from core.scope import SERVICE
 from tests.applications import Application, application, own_token
 from tests.conftest import MakeSettings, running
-from tests.processes import free_port
+from tests.ports import free_port
 from tests.test_matrix import MATRIX, NOWHERE
 from tests.visitors import ALICE, bearer, register
 

@@ -16,7 +16,8 @@ from playwright.async_api import Browser, expect
 from examples.__main__ import NAME, PASSWORD
 from tests.chromium import violations
 from tests.example import browser
-from tests.processes import PATIENCE, free_port
+from tests.ports import free_port
+from tests.processes import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 

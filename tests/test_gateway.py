@@ -20,7 +20,8 @@ from tests.applications import application, issued_to
 from tests.conftest import PASSWORD
 from tests.keyholders import KeyHolder, bound_sign_in
 from tests.kit import Served
-from tests.processes import PATIENCE, free_port
+from tests.ports import free_port
+from tests.processes import PATIENCE
 from tests.visitors import bearer, code, sign_in, stream_of
 
 VERIFY = "/v1/verify"

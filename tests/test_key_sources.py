@@ -24,7 +24,8 @@ from core.key_source import AwsAddress, VaultAddress
 from core.start import StartError
 from core.vault import VaultLogin, VaultSecret
 from tests import vaults
-from tests.processes import Place, free_port
+from tests.ports import free_port
+from tests.processes import Place
 from tests.vaults import Vault, cluster_that_knows
 
 SECRET = sha256(b"a key in a secret manager").hexdigest()

@@ -16,7 +16,8 @@ import pytest
 from events.postgres import PostgresStore
 from tests.check import check
 from tests.conftest import PASSWORD
-from tests.processes import PATIENCE, Child, Place, free_port
+from tests.ports import free_port
+from tests.processes import PATIENCE, Child, Place
 
 HOLDERS = 6
 

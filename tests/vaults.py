@@ -19,7 +19,7 @@ import certifi
 import hvac
 import pytest
 
-from tests.clusters import free_port
+from tests.ports import free_port
 
 PATIENCE = 30.0
 
