@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Select,
+    SmallInteger,
     Text,
     and_,
     bindparam,
@@ -105,7 +106,7 @@ async def _read(connection: AsyncConnection, now: int) -> Overview:
     head = (await connection.execute(select(schema.head.c.size, schema.head.c.last_at))).one()
     hours = [now - (HOURS - number) * HOUR for number in range(HOURS)]
     *edges, recent = await positions_at(connection, [*hours, now - 300 * 1_000_000], head.size)
-    found = await _positions(connection, edges[0], recent)
+    found, rotations = await _positions(connection, edges[0], recent)
     said = await _said(connection, edges[0])
     return Overview(
         size=head.size,
@@ -113,8 +114,8 @@ async def _read(connection: AsyncConnection, now: int) -> Overview:
         hours=hours,
         all=[high - low for low, high in zip(edges, [*edges[1:], head.size], strict=True)],
         by_type={fact.TYPE: _in_hours(found[fact.CODE], [*edges, head.size]) for fact in COUNTED},
-        capped=any(len(found[fact.CODE]) > CAP for fact in COUNTED),
-        rotations=len(found[TokenRotated.CODE]),
+        capped=any(len(positions) > CAP for positions in found.values()),
+        rotations=rotations,
         alerts=await _alerts(connection, edges[0], said),
         retries=await _retries(connection, edges[0]) if found[TokenRetried.CODE] else [],
         ahead=sum(one.reason == AHEAD for one in said),
@@ -122,22 +123,27 @@ async def _read(connection: AsyncConnection, now: int) -> Overview:
     )
 
 
-async def _positions(connection: AsyncConnection, low: int, recent: int) -> dict[int, list[int]]:
-    """Where the newest events of each counted type stand, in order: from the index alone, in one statement."""
+async def _positions(connection: AsyncConnection, low: int, recent: int) -> tuple[dict[int, list[int]], int]:
+    """Where the newest events of each counted type stand, in order, and how many rotations there were lately.
+
+    From the index alone, in one statement. Rotations may be a thousand a second: their number must do.
+    """
     rows = (await connection.execute(_standing(), {"low": low, "recent": recent})).all()
-    found: dict[int, list[int]] = {fact.CODE: [] for fact in (*COUNTED, TokenRotated)}
-    found.update({row[0]: sorted(map(int, row[1].split())) for row in rows if row[0] is not None})
-    return found
+    told = {code: text for code, text in rows if code is not None}
+    rotations = int(told.pop(TokenRotated.CODE))
+    found: dict[int, list[int]] = {fact.CODE: [] for fact in COUNTED}
+    found.update({code: sorted(map(int, text.split())) for code, text in told.items()})
+    return found, rotations
 
 
 @cache
 def _standing() -> CompoundSelect[int, str]:
     low, recent = bindparam("low", type_=BigInteger), bindparam("recent", type_=BigInteger)
-    kinds = [_newest(_E.type == fact.CODE, low, CAP + 1, _E.type, _E.position) for fact in COUNTED]
-    kinds.append(select(_E.type, _E.position).where(_E.type == TokenRotated.CODE, _E.position >= recent))
-    each = (one.subquery() for one in kinds)
+    each = (_newest(_E.type == fact.CODE, low, CAP + 1, _E.type, _E.position).subquery() for fact in COUNTED)
+    code, lately = literal_column(str(TokenRotated.CODE), SmallInteger), _E.position >= recent
     return union_all(
-        *(select(func.max(one.c.type), func.aggregate_strings(cast(one.c.position, Text), " ")) for one in each)
+        *(select(func.max(one.c.type), func.aggregate_strings(cast(one.c.position, Text), " ")) for one in each),
+        select(code, cast(func.count(), Text)).where(_E.type == TokenRotated.CODE, lately),
     )
 
 

@@ -1,6 +1,7 @@
 """Overview, signing keys, system and access: the pages beside the incident."""
 
 import re
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +10,7 @@ import app
 from events import ids
 from events.budget import TooSlow
 from events.fields import EVENTS, FAMILIES
-from tests.browsers import Browser, a_theft, signed_in
+from tests.browsers import Browser, a_family, a_theft, signed_in
 from tests.chromium import EXAMPLES, a_world
 from tests.conftest import PASSWORD, visiting
 from tests.tables import tampering
@@ -59,12 +60,21 @@ async def test_a_quiet_day_is_told_as_one(browser: Browser) -> None:
 async def test_the_overview_counts_what_the_log_holds(service: app.Service, browser: Browser) -> None:
     await a_theft(service)
     await a_theft(service)
+    retried = {"refresh_token": (await a_family(service))["refresh_token"]}
+    async with visiting(service) as http:
+        statuses = [(await http.post("/auth/refresh", json=retried)).status_code for _ in range(4)]
 
     found = (await browser.opens("/dashboard?format=json")).json()
+    told = Counter(one.fact.TYPE for one in await service.history.after(-1, 10_000))
 
-    assert 2 == sum(found["by_type"]["token.reuse_detected"])
-    assert 2 == sum(found["by_type"]["family.revoked"])
-    assert (await service.history.head()).size == found["size"] == sum(found["events"])
+    assert [200] * 4 == statuses
+    assert {name: told[name] for name in found["by_type"]} == {
+        name: sum(hours) for name, hours in found["by_type"].items()
+    }
+    assert (2, 3) == (told["token.reuse_detected"], told["token.retried"])
+    assert [{"client": "web", "count": 3, "from_another_network": 0}] == found["retries"]
+    assert told["token.rotated"] / 5 == found["refreshes_per_minute"] > 0
+    assert told.total() == found["size"] == sum(found["events"])
 
 
 async def test_rotating_publishes_before_it_signs(service: app.Service, browser: Browser) -> None:
