@@ -23,7 +23,7 @@ run: $(RUNTIME) ## migrate the ledger, then serve it
 	@if [ -t 0 ]; then set -m; $(BIN)/session-ledger serve; else exec $(BIN)/session-ledger serve; fi
 
 test: $(DEV) $(NODE) ## run the tests
-	@$(BIN)/pytest -n 4 --dist worksteal
+	@$(BIN)/pytest -n 3 --dist worksteal
 
 lint: $(DEV) ## check style and format
 	@$(BIN)/ruff check
