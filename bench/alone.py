@@ -24,7 +24,7 @@ from bench.process import answer, questions, used
 from core import family, log
 from core.clients import Clients
 from core.context import tags_of
-from core.family import Refresh
+from core.judgement import Refresh
 from core.master import MasterKeys, generate
 from core.policy import Policy
 from core.presence import Presence, warm_up

@@ -25,11 +25,11 @@ from core.token import Token
 from core.verdict import Answer, Verdict
 from events import catalogue, fact, ids, merkle, private, schema
 from events import client as clients
-from events.commit import DERIVED, derived
 from events.decision import Change, Decision, Moment, States
 from events.family import PREFIX as FAMILY
 from events.family import Family
 from events.log import STREAM as LOG
+from events.sealing import DERIVED, derived
 from events.subject import PREFIX as SUBJECT
 from events.subject import Subject
 

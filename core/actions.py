@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from core import action, ending, erasure, family, master_revocation
+from core import action, ending, erasure, judgement, master_revocation
 from core.action import Confirmed, Kill, Outcome, Selection
 from core.dpop import Proof
 from core.erasures import Erasures
-from core.family import Refresh
+from core.judgement import Refresh
 from core.policy import Policy
 from core.token import Token
 from core.verdict import Tags, Verdict
@@ -243,7 +243,7 @@ def self_test(states: States, found: Family, defaults: Policy) -> Verdict:
     )
     now = int(time.time() * 1_000_000)
     app, owner = states.client(client_stream(found.client)), states.subject(found.subject)
-    verdict, _reason = family.weigh(command, found, owner, app, states.log(), Moment(now, now, now, 0))
+    verdict, _reason = judgement.weigh(command, found, owner, app, states.log(), Moment(now, now, now, 0))
     return verdict
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from core import beginning, policy, scope
 from core.beginning import Begin
 from core.ending import revocation
-from core.family import lapse
+from core.judgement import lapse
 from core.policy import SECOND
 from core.repeat import Place
 from core.token import hash_nonce
@@ -112,7 +112,7 @@ def _unfit(owner: Subject | None) -> Outcome | None:
 
 
 def _lives(state: Family, app: Client, begin: Begin, log: Log | None, moment: Moment) -> bool:
-    """Whether a refresh could go on: as `core.family.weigh` looks at it."""
+    """Whether a refresh could go on: as `core.judgement.weigh` looks at it."""
     ended = log is not None and (state.started_at < log.recovered_at or log.has_revoked(state.key))
     return state.living and not ended and not lapse(state, policy.of(app, begin.defaults), moment.now)
 

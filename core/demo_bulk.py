@@ -25,6 +25,7 @@ from events.fact import Fact, encode
 from events.family import Family, TokenIssued, TokenRotated
 from events.merkle import Tree, leaf_hash
 from events.private import Account, Context
+from events.sealing import derived
 from events.store import Store
 from events.subject import Subject, SubjectRegistered
 
@@ -92,7 +93,7 @@ class Rows:
         """One event and its private rows, each of kind, salt, data and address."""
         position = self.size + len(self.events)
         self.private += [(position, *row) for row in beside]
-        body, searched = encode(stated), commit.derived(stated)
+        body, searched = encode(stated), derived(stated)
         leaf = leaf_hash(at, stream, version, stated.CODE, body)
         self.events.append((position, stream, version, stated.CODE, at, *searched, body, leaf))
 

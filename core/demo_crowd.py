@@ -23,8 +23,8 @@ from core.subjects import initial_password
 from events import commit, heads
 from events.checkpoints import CheckpointStore
 from events.clients import read_clients
-from events.commit import Head
 from events.decision import Moment, Submission
+from events.heads import Head
 from events.keys import read_keys
 from events.ledger import Ledger
 from events.store import Store

@@ -8,8 +8,9 @@ from sqlalchemy import Connection
 from core.demo_lives import Beginning, Life
 from core.policy import SECOND
 from events import commit
-from events.commit import Failed, Head
+from events.commit import Failed
 from events.decision import Moment, Submission
+from events.heads import Head
 from events.ledger import MAX_BATCH
 from events.writer import untraced
 

@@ -9,7 +9,7 @@ from core import beginning, ending, family, subject, token, watching
 from core.beginning import Begin
 from core.demo_pen import Pen, origin
 from core.demo_world import Device, Person
-from core.family import Refresh
+from core.judgement import Refresh
 from core.policy import SECOND
 from core.presence import Presence
 from core.token import Token

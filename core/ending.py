@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from core import policy
-from core.family import lapse
+from core.judgement import lapse
 from core.policy import Policy
 from core.verdict import HOLDER, SYSTEM, Answer, Verdict, about, changes
 from events import client, family

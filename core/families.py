@@ -14,7 +14,7 @@ from core.behind import Behind
 from core.context import CountryOf
 from core.dpop import Proof as KeyProof
 from core.factor import Proof
-from core.family import Refresh
+from core.judgement import Refresh
 from core.keys import Keys
 from core.limits import Limits
 from core.master import MasterKeys

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from core import access, family, policy, scope
+from core import access, judgement, policy, scope
 from core.access import AccessClaims, ClientClaims
 from core.clients import Clients
 from core.families import Families, Terms, Visit, new_jti
@@ -179,7 +179,7 @@ class Grants:
         app = self._clients.get(held.family.client)
         if app is None or not app.enabled or held.subject is None or not held.subject.enabled:
             return False
-        return held.family.living and not family.lapse(
+        return held.family.living and not judgement.lapse(
             held.family, policy.of(app, self.terms.defaults), self._families.now()
         )
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import structlog
 
-from core import ending, family, policy
+from core import ending, judgement, policy
 from core.policy import Policy
 from events import log, upkeep
 from events.client import Client
@@ -85,7 +85,7 @@ class Sweeper:
     def _lapsed(self, state: Family, now: int) -> bool:
         client = self._client(state.client)
         applied = policy.of(client, self._defaults) if client else self._defaults
-        return bool(family.lapse(state, applied, now))
+        return bool(judgement.lapse(state, applied, now))
 
     async def _expire(self, stream: bytes) -> int:
         count: int = await self._ledger.submit(

@@ -131,6 +131,8 @@ FACTS: tuple[type[Fact], ...] = tuple(
 BY_CODE = {fact.CODE: fact for fact in FACTS}
 BY_TYPE = {fact.TYPE: fact for fact in FACTS}
 NOUN_OF = {fact: noun for noun in NOUNS for fact in (*noun.openings, *noun.changes)}
+_BEGIN = {fact: noun.begin for noun in NOUNS for fact in noun.openings}
+_EVOLVE = {(noun.state, fact): noun.evolve for noun in NOUNS for fact in noun.changes}
 _DECODERS = {fact.CODE: msgspec.json.Decoder(fact) for fact in FACTS}
 
 
@@ -145,13 +147,14 @@ def decode(code: int, body: bytes) -> Fact:
 
 def apply(state: State | None, stream: bytes, at: int, fact: Fact, account: Account) -> State:
     """The next state of `stream`. Raises Illegal where the fact cannot follow."""
-    noun = NOUN_OF[type(fact)]
     if state is None:
-        if type(fact) not in noun.openings:
+        begin = _BEGIN.get(type(fact))
+        if begin is None:
             msg = f"{fact.TYPE} in a stream that has not begun"
             raise Illegal(msg)
-        return noun.begin(stream, at, fact, account)  # type: ignore[no-any-return]
-    if type(state) is not noun.state or type(fact) not in noun.changes:
+        return begin(stream, at, fact, account)  # type: ignore[no-any-return]
+    evolve = _EVOLVE.get((type(state), type(fact)))
+    if evolve is None:
         msg = f"{fact.TYPE} in a stream that began as something else"
         raise Illegal(msg)
-    return noun.evolve(state, at, fact, account)  # type: ignore[no-any-return]
+    return evolve(state, at, fact, account)  # type: ignore[no-any-return]

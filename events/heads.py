@@ -1,10 +1,30 @@
-"""The head row outside of batches: which master keys a ledger knows, and whether it holds anything yet."""
+"""The head row: what it says of the log, and which master keys a ledger knows. Batches lock it, see `commit.py`."""
 
 import json
+from typing import NamedTuple
 
 from sqlalchemy import Connection, select, update
 
 from events import schema
+
+
+class Head(NamedTuple):
+    """The single row that a batch locks: everything that grows with the log, in constant size."""
+
+    size: int
+    frontier: bytes
+    last_at: int
+    written_by: str = ""
+    """The transaction that wrote the row, where the server says so: two rows that say the same differ in that."""
+    transaction: str = ""
+    """The one that holds the lock, likewise."""
+    clock: int | None = None
+    """The database's clock at the moment of the lock, in microseconds, where it is one that all processes share."""
+
+    @property
+    def mark(self) -> tuple[int, bytes, int, str]:
+        """What tells this row from any other that the ledger ever had."""
+        return self[:4]
 
 
 def size(connection: Connection) -> int:

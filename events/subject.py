@@ -185,6 +185,11 @@ class Subject(msgspec.Struct, frozen=True):
         return frozenset(self.roles.split())
 
     @property
+    def names(self) -> list[str]:
+        """What it is found by: its login name, and what an application calls it."""
+        return [name for name in (self.name, self.external) if name]
+
+    @property
     def second(self) -> Factors:
         """Second factors and recovery codes."""
         return factor.read(self.factors)

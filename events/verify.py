@@ -12,11 +12,11 @@ from sqlalchemy.exc import DBAPIError
 
 from events import catalogue, ids, log, private, replay, schema, subject
 from events.checkpoints import Signed
-from events.commit import derived
 from events.erasing import STAFF
 from events.fact import Fact
 from events.merkle import HASH_BYTES, Tree, leaf_hash
 from events.replay import PrivateRows, Row, States
+from events.sealing import derived
 from events.subject import SubjectErased
 
 UNREADABLE = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, struct.error, msgspec.MsgspecError)

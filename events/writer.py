@@ -13,8 +13,9 @@ from sqlalchemy import Connection, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from events import commit, schema
-from events.commit import Clock, Failed, Head, Result
+from events.commit import Clock, Failed, Result
 from events.decision import Moment, Submission
+from events.heads import Head
 from events.ledger import Unavailable
 from events.pace import Pace
 from events.remembered import Remembered

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from core.beginning import Begin
-from core.family import Refresh
+from core.judgement import Refresh
 from core.policy import SECOND, Policy
 from core.token import Token, hash_nonce
 from core.verdict import Tags, TagsFor, Verdict

@@ -4,6 +4,7 @@ import secrets
 from base64 import urlsafe_b64encode
 
 from core import beginning, client, ending, family, log, subject, token
+from core.judgement import Refresh
 from core.policy import WEB, Policy
 from core.token import Token
 from core.verdict import Answer, Tags, Verdict
@@ -61,7 +62,7 @@ async def begin(ledger: Ledger, policy: Policy = DEFAULTS, arrived: float | None
 
 async def refresh(ledger: Ledger, presented: Token, policy: Policy = DEFAULTS, arrived: float | None = None) -> Answer:
     """Present a token."""
-    command = family.Refresh(presented, WEB, "body", tags, 1, jti(), policy)
+    command = Refresh(presented, WEB, "body", tags, 1, jti(), policy)
     answer: Answer = await ledger.submit(family.named(command), family.refresh(command), CAME, arrived)
     return answer
 

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from sqlalchemy.exc import OperationalError
 
 from core import beginning, client, ending, family, token
-from core.family import Refresh
+from core.judgement import Refresh
 from core.policy import SECOND, Policy
 from core.token import Token
 from core.verdict import Answer, Tags, Verdict

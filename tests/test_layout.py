@@ -40,7 +40,7 @@ PURE = {
             "verdict family beginning ending subject client scope application key log origin address policy token "
             "presence problem header body password assertion repeat imported erasure context webhook target message "
             "secevent backoff totp step factor enrolment codes passkey "
-            "compact jwk url dpop once client_assertion"
+            "compact jwk url dpop once client_assertion judgement"
         ).split()
     ),
 }

@@ -9,6 +9,7 @@ import pytest
 import app
 from core import family, master_revocation, masters
 from core.action import Confirmed
+from core.judgement import Refresh
 from core.master import MasterKeys
 from core.master_revocation import Outcome, Revoke
 from core.policy import SECOND
@@ -47,7 +48,7 @@ def braked(before: Past, after: float = 120) -> Past:
     return before.and_then(master_revocation.revoke(revoke_key()), after)
 
 
-def presented(number: int, generation: int, **more: Any) -> family.Refresh:
+def presented(number: int, generation: int, **more: Any) -> Refresh:
     return a_refresh(generation, token=Token(number, FAMILY, NONCE, generation), **more)
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.util import await_only
 
 import app
 from core import beginning, client, ending, family, subject, token
+from core.judgement import Refresh
 from core.policy import WEB, Policy
 from core.subject import Outcome, Register
 from core.token import Token
@@ -23,9 +24,9 @@ from events import family as past
 from events import ids
 from events import ledger as queue
 from events.client import ClientRegistered, stream_of
-from events.commit import TooLarge
 from events.decision import Change, Decision, Moment, States, Streams
 from events.ledger import MAX_BATCH, MAX_WAITING, Ledger, Unavailable
+from events.sealing import TooLarge
 from events.store import Store
 from events.writer import Writer
 from tests import holders
@@ -253,7 +254,7 @@ async def test_two_commands_of_one_batch_see_each_other(busy: Ledger) -> None:
 
 async def test_a_family_that_began_in_this_batch_is_refreshed_in_it(busy: Ledger) -> None:
     command = a_begin(1, ALICE)
-    refresh = family.Refresh(Token(1, numbered(1), b"nonce-of-family-", 1), WEB, "body", command.tags, 1, "", Policy())
+    refresh = Refresh(Token(1, numbered(1), b"nonce-of-family-", 1), WEB, "body", command.tags, 1, "", Policy())
 
     begun, rotated = await asyncio.gather(
         busy.submit(beginning.needs(command), beginning.begin(command)),

@@ -9,8 +9,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from core.verdict import Verdict
-from events.commit import Head
 from events.decision import Streams
+from events.heads import Head
 from events.ledger import Ledger, Unavailable
 from events.log import STREAM, Log
 from events.rebuild import rebuild

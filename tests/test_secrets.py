@@ -30,8 +30,8 @@ from core import client_assertion, enrolment, factor, factors, journal, polling,
 from core.client import Outcome, Rotate
 from core.clients import Made
 from core.families import Issued, SignIn
-from core.family import Refresh
 from core.grants import Machine
+from core.judgement import Refresh
 from core.posting import Post
 from core.subject import Register
 from core.webhook import Outcome as HookOutcome

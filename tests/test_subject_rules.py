@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from core import beginning, ending, family, subject
-from core.family import end_of
+from core.judgement import end_of
 from core.policy import SECOND, Policy
 from core.subject import FREE_FAILURES, LONGEST_BLOCK, Outcome, Register
 from core.verdict import Verdict
