@@ -53,7 +53,7 @@ WALKED = 400
 SERVER = {
     "shared_buffers": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 4 // 2**20}MB",
     "max_wal_size": "16GB",
-    "wal_compression": "on",
+    "wal_compression": "lz4",
     "shared_preload_libraries": "pg_stat_statements",
     "checkpoint_timeout": "30min",
 }

@@ -13,9 +13,10 @@ from core.policy import Policy
 from events import log, upkeep
 from events.client import Client
 from events.decision import Streams
-from events.families import FamilyReader, Standing
+from events.families import FamilyReader
 from events.family import Family
 from events.ledger import Ledger, Unavailable
+from events.standing import Standing
 from events.writer import Writer
 
 SWEEP_SLICE = 2_000
@@ -95,7 +96,7 @@ class Sweeper:
 
 
 class Count:
-    """How many families live, and under which master keys: a full count, so it is made seldom.
+    """How many families live, and what stands under which master key: a full count, so it is made seldom.
 
     It costs at most a hundredth of the time.
     """
@@ -105,8 +106,8 @@ class Count:
         self._not_before = 0.0
         self.living = math.nan
         """Not a number until it was counted."""
-        self.standing: Mapping[int, Standing] = {}
-        """By the number of the master key."""
+        self.standing: Mapping[int, Standing] | None = None
+        """By the number of the master key; None until it was counted."""
 
     async def run(self) -> float:
         """Count again, unless the last count was long and not long ago."""

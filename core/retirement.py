@@ -14,11 +14,12 @@ from core.repeat import MEMORY
 from core.ring import needs_private
 from events import heads, processes, reads
 from events.decision import Origin, Streams
-from events.families import FamilyReader, Reach, Standing
+from events.families import FamilyReader, Reach
 from events.key import RETIRED, Key
 from events.ledger import Ledger
 from events.log import STREAM
 from events.processes import Process, Signing
+from events.standing import Standing
 
 
 class Place(NamedTuple):
@@ -30,7 +31,7 @@ class Place(NamedTuple):
     processes: tuple[Process, ...]
     revoked: frozenset[int]
     secrets: Mapping[int, int]
-    """How many secrets of webhooks and of one-time codes each wraps."""
+    """How many secrets of webhooks each wraps; those of one-time codes are in `Standing`."""
 
 
 class Line(NamedTuple):
@@ -41,35 +42,40 @@ class Line(NamedTuple):
     revoked: bool
     known_by: int
     """Living processes that know it."""
-    families: int
-    """That live under it."""
+    families: int | None
+    """That live under it, None where nobody has counted yet."""
     signing_keys: int
     """Still needed, and wrapped under it."""
     secrets: int
     """Of webhooks and one-time codes, wrapped under it: they move when they are renewed or used."""
     free_at: int | None
-    """From when it may be taken away, microseconds; None where it may not: it signs, will sign next, or wraps."""
+    """From when it may be taken away, microseconds; None where it may not: it signs, will sign next, wraps, or nobody
+    has counted yet."""
 
 
-def lines(place: Place, standing: Mapping[int, Standing], keys: Iterable[Key], now: int) -> tuple[Line, ...]:
-    """Each master key that the ledger knows, the one that signs first, then the newest numbers."""
+def lines(place: Place, standing: Mapping[int, Standing] | None, keys: Iterable[Key], now: int) -> tuple[Line, ...]:
+    """Each master key that the ledger knows, the one that signs first, then the newest numbers.
+
+    `standing` is what was counted last, None where nothing was: just after a start.
+    """
     needed = (one for one in keys if needs_private(one) and (one.status != RETIRED or one.retire_at > now))
     wrapped = Counter(one.wrapped_by for one in needed)
     order = sorted(place.numbers, key=lambda number: (number != place.signing.number, -number))
-    return tuple(_line(number, place, standing.get(number, Standing()), wrapped[number]) for number in order)
+    under = [None if standing is None else standing.get(number, Standing()) for number in order]
+    return tuple(_line(number, place, one, wrapped[number]) for number, one in zip(order, under, strict=True))
 
 
-def _line(number: int, place: Place, standing: Standing, wrapped: int) -> Line:
+def _line(number: int, place: Place, standing: Standing | None, wrapped: int) -> Line:
     signs, revoked = number == place.signing.number, number in place.revoked
     waits = any(number == one.numbers[0] for one in place.processes)
-    secrets = place.secrets.get(number, 0)
+    secrets = place.secrets.get(number, 0) + (standing.secrets if standing else 0)
     free_at = (
         None
-        if signs or waits or wrapped or secrets
+        if signs or waits or wrapped or secrets or standing is None
         else max(standing.until, 0 if revoked else place.signing.since + MEMORY)
     )
     known_by = sum(number in one.numbers for one in place.processes)
-    return Line(number, signs, revoked, known_by, standing.families, wrapped, secrets, free_at)
+    return Line(number, signs, revoked, known_by, standing.families if standing else None, wrapped, secrets, free_at)
 
 
 class Retirement:

@@ -25,13 +25,14 @@ from dashboard.pages import Pages
 from dashboard.tails import Tails
 from events import ids
 from events.deliveries import DeliveryReader
-from events.families import FamilyReader, Standing
+from events.families import FamilyReader
 from events.family import PREFIX, Family
 from events.family_search import FamilySearch
 from events.history import HistoryReader
 from events.overview import OverviewReader
 from events.pivots import PivotReader
 from events.search import EventSearch
+from events.standing import Standing
 from events.subject import PREFIX as SUBJECT
 from events.subject import Subject
 from events.subjects import SubjectReader
@@ -99,7 +100,7 @@ class Door(NamedTuple):
     webhooks: Webhooks
     deliveries: DeliveryReader
     retirement: Retirement
-    standing: Callable[[], Mapping[int, Standing]]
+    standing: Callable[[], Mapping[int, Standing] | None]
     """What stands under each master key, as last counted."""
     failing: Callable[[], str]
     """Why the master keys could not be read the last time: a sentence, empty where they could."""

@@ -6,21 +6,13 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, case, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from events import projections, reads, schema
+from events import projections, reads, schema, standing
 from events.client import Client, stream_of
 from events.decision import State, States
 from events.family import LIVING, Family
 from events.log import STREAM, Log
+from events.standing import ENDS, Standing
 from events.subject import Subject
-
-
-class Standing(NamedTuple):
-    """What stands under one master key."""
-
-    families: int = 0
-    """That live."""
-    until: int = 0
-    """When the last of them ends, unless it is refreshed (microseconds)."""
 
 
 class Reach(NamedTuple):
@@ -52,9 +44,7 @@ _RECOVERED_AT = func.coalesce(
 
 
 _F = schema.families.c
-_ENDS = case((_F.idle_until < _F.ends_at, _F.idle_until), else_=_F.ends_at)
 DASHBOARD = "dashboard"
-_COUNTED_AT_ONCE = 100_000
 _AWAITED_MS = 60_000
 """How long the preview of a brake may count on PostgreSQL."""
 
@@ -65,7 +55,7 @@ def _under(number: int) -> ColumnElement[bool]:
 
 def left_behind(connection: Connection, numbers: Iterable[int], now: int) -> int | None:
     """One of these master keys that families stand under which can still be used (microseconds), if there is one."""
-    query = select(_F.key).where(_F.status == LIVING, _F.key.in_(numbers), now < _ENDS).limit(1)
+    query = select(_F.key).where(_F.status == LIVING, _F.key.in_(numbers), now < ENDS).limit(1)
     found: int | None = connection.execute(query).scalar_one_or_none()
     return found
 
@@ -106,27 +96,8 @@ class FamilyReader:
             return (await connection.execute(query)).first() is not None
 
     async def standing(self) -> dict[int, Standing]:
-        """How many families live, counted one by one, and when they end, for each master key that they stand under.
-
-        In slices, each of its own moment: a snapshot over many millions would be a long one.
-        """
-        found: dict[int, Standing] = {}
-        cursor: bytes | None = b""
-        while cursor is not None:
-            cursor = await self._count_slice(cursor, found)
-        return found
-
-    async def _count_slice(self, cursor: bytes, found: dict[int, Standing]) -> bytes | None:
-        """Add the families behind one; answers with the last of them, None where they were the last of all."""
-        bound = select(_F.id).where(_F.id > cursor).order_by(_F.id).offset(_COUNTED_AT_ONCE - 1).limit(1)
-        async with reads.snapshot(self._engine) as connection:
-            last: bytes | None = (await connection.execute(bound)).scalar_one_or_none()
-            within = [_F.id > cursor, *([] if last is None else [_F.id <= last])]
-            query = select(_F.key, func.count(), func.max(_ENDS)).where(_F.status == LIVING, *within).group_by(_F.key)
-            for number, count, until in await connection.execute(query):
-                before = found.get(number, Standing())
-                found[number] = Standing(before.families + count, max(before.until, until))
-        return last
+        """What stands under each master key: all of it is counted."""
+        return await standing.counted(self._engine)
 
     async def reach_of(self, number: int) -> Reach:
         """Who has a living family under this master key: a full count, for somebody who waits for it."""

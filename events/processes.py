@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from events import factor, schema
+from events import schema
 
 _P, _HEAD = schema.processes.c, schema.head.c
 
@@ -88,16 +88,13 @@ def revoked(connection: Connection) -> set[int]:
 
 
 def secrets(connection: Connection, now: int) -> Counter[int]:
-    """How many secrets of webhooks and of one-time codes each key wraps; microseconds."""
+    """How many secrets of webhooks each key wraps; microseconds."""
     hook = schema.webhooks.c
     kept = connection.execute(select(hook.wrapped, hook.wrapped_by, hook.before, hook.before_by, hook.before_until))
     found: Counter[int] = Counter()
     for wrapped, by, before, before_by, until in kept:
         found.update([by] if wrapped else [])
         found.update([before_by] if before and now < until else [])
-    held = select(schema.subjects.c.factors).where(schema.subjects.c.factors != "")
-    for text in connection.execute(held).scalars():
-        found.update(one.key for one in factor.read(text).held if one.wrapped)
     return found
 
 

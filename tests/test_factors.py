@@ -101,6 +101,14 @@ async def test_a_code_that_does_not_fit_adds_nothing(service: app.Service, brows
     assert not (await admin_of(service)).second.held
 
 
+async def test_the_secret_of_an_app_is_counted_under_its_master_key(house: Household) -> None:
+    standing = await house.service.family_reader.standing()
+    await house.service.living.run()
+
+    assert [1] == [one.secrets for one in standing.values()]
+    assert standing == house.service.living.standing
+
+
 # The second step
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from sqlalchemy import event as happening
 
-from events import families
+from events import standing
 from events.family_search import FamilySearch
 from events.fields import FAMILIES
 from events.filters import Query, parse
@@ -47,7 +47,7 @@ async def test_a_count_in_slices_is_that_of_all_families(
         await sign_in(http)
     whole = await service.family_reader.standing()
     for size in range(1, 8):
-        monkeypatch.setattr(families, "_COUNTED_AT_ONCE", size)
+        monkeypatch.setattr(standing, "_AT_ONCE", size)
         assert whole == await service.family_reader.standing()
 
     assert [5] == [one.families for one in whole.values()]

@@ -244,6 +244,23 @@ def test_a_command_that_is_not_meant_so_changes_nothing(place: Place, on_sqlite:
     assert before == len(events_of(place.store))
 
 
+async def test_no_key_may_go_before_what_stands_under_it_was_counted(
+    moving: list[str], make_settings: MakeSettings
+) -> None:
+    async with running(make_settings(master_key=BOTH)) as service, visiting(service) as http:
+        browser = Browser(http)
+        await browser.signs_in()
+        early = (await browser.opens("/dashboard/keys?format=json")).json()["master_keys"]
+        await browser.opens("/dashboard/keys")
+        page = browser.page
+        await service.living.run()
+        counted = (await browser.opens("/dashboard/keys?format=json")).json()["master_keys"]
+
+    assert [(2, None, None), (1, None, None)] == [(one["number"], one["families"], one["may_go_at"]) for one in early]
+    assert 3 == page.count("counting…")
+    assert [(2, 2), (1, 2)] == [(one["number"], one["families"]) for one in counted]
+
+
 async def test_the_dashboard_previews_and_pulls_the_brake(moving: list[str], make_settings: MakeSettings) -> None:
     async with running(make_settings(master_key=BOTH)) as service, visiting(service) as http:
         await service.living.run()
