@@ -17,7 +17,7 @@ from bench.report_postgres import Growth, OnPostgres
 from bench.sides import OURS, PEER_PYTHON, PEERS, Cost, Sides
 from tests.clusters import Cluster
 
-SERVER = {"shared_buffers": "2GB", "max_wal_size": "16GB", "wal_compression": "on"}
+SERVER = {"shared_buffers": "2GB", "max_wal_size": "16GB", "wal_compression": "lz4"}
 """Beside the server's own settings: room for the data set, and checkpoints by time alone."""
 
 

@@ -84,6 +84,29 @@ def test_every_column_that_the_audit_log_searches_has_an_index(store: Store) -> 
     assert {*schema.SEARCH_COLUMNS, "actor", "stream"} == store.read(leading)
 
 
+@pytest.mark.parametrize("column", ["jti", "request"])
+def test_ids_that_begin_with_the_time_are_indexed_without_the_events_that_have_none(store: Store, column: str) -> None:
+    """NULLs would stand at the end, where new ids go: PostgreSQL then searches its way to them through the whole tree."""
+
+    def definition_and_plan(connection: Connection) -> tuple[str, str]:
+        sqlite = connection.dialect.name == "sqlite"
+        catalogue = (
+            "SELECT sql FROM sqlite_master WHERE name = "
+            if sqlite
+            else "SELECT pg_get_indexdef(oid) FROM pg_class WHERE relname = "
+        )
+        written = connection.exec_driver_sql(f"{catalogue}'events_{column}'").scalar_one()
+        if not sqlite:  # of an empty table it would read the one page that there is
+            connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        explain, key = ("EXPLAIN QUERY PLAN", "x'00'") if sqlite else ("EXPLAIN", "'\\x00'::bytea")
+        steps = connection.exec_driver_sql(f"{explain} SELECT position FROM events WHERE {column} = {key}").all()
+        return written, str(steps)
+
+    written, plan = store.read(definition_and_plan)
+    assert written.rstrip(")").endswith(f"{column} IS NOT NULL")
+    assert f"events_{column}" in plan
+
+
 @pytest.mark.parametrize("noun", NOUNS, ids=lambda noun: noun.name)
 def test_the_columns_of_a_projection_are_the_fields_of_its_state_in_order(noun: object) -> None:
     state = noun.state  # type: ignore[attr-defined]
