@@ -86,7 +86,7 @@ def test_every_column_that_the_audit_log_searches_has_an_index(store: Store) -> 
 
 @pytest.mark.parametrize("column", ["jti", "request"])
 def test_ids_that_begin_with_the_time_are_indexed_without_the_events_that_have_none(store: Store, column: str) -> None:
-    """NULLs would stand at the end, where new ids go: PostgreSQL then searches its way to them through the whole tree."""
+    """NULLs would stand at the end, where new ids go: PostgreSQL then searches the whole tree for their place."""
 
     def definition_and_plan(connection: Connection) -> tuple[str, str]:
         sqlite = connection.dialect.name == "sqlite"
