@@ -10,7 +10,6 @@ the table is written to docs/performance.md.
 import asyncio
 import gc
 import re
-import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
 
+import click
 import httpx
 import structlog
 
@@ -106,13 +106,19 @@ def _row(one: Page) -> str:
     return f"| `{path}` | {one.p50:.1f} | {one.p95:.1f} | {one.kib:.1f} | {state} |"
 
 
-def main() -> None:
-    """Print the table, and keep it where that is asked for."""
-    told = [word for word in sys.argv[1:] if word != "--keep"]
-    engine = "PostgreSQL" if told[1:] else "SQLite"
-    text = part(engine, *asyncio.run(measured(Path(told[0]), *told[1:])))
-    print(text)
-    if "--keep" in sys.argv:
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("url", default="")
+@click.option("--keep", is_flag=True, help="Write the part of docs/performance.md.")
+def main(folder: Path, url: str, *, keep: bool) -> None:
+    """Open each of the dashboard's pages again and again on a large ledger, and print how long they took.
+
+    FOLDER holds `data` and `checkpoints`; URL is the ledger's database where that is no file there.
+    """
+    engine = "PostgreSQL" if url else "SQLite"
+    text = part(engine, *asyncio.run(measured(folder, url)))
+    click.echo(text)
+    if keep:
         parts.put(f"pages_{engine.lower()}", text)
 
 

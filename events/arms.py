@@ -6,10 +6,22 @@ An engine's planner would sort all that `type IN (…)` finds; arms stop after a
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, Select, Table, and_, exists, false, func, literal_column, select, union
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Table,
+    and_,
+    exists,
+    false,
+    func,
+    literal_column,
+    select,
+    union,
+)
 
 from events import private, schema
-from events.conditions import People, any_of, compared, excluded, json_text, unindexed
+from events.conditions import People, any_of, compared, excluded, json_text, of_kind, unindexed
 from events.fields import Field, types_with
 from events.filters import Query, Term
 from events.values import AnyOf, Glob, Is, Login, Meaning, Network, Span, without_overlap
@@ -34,6 +46,7 @@ class Arm(NamedTuple):
 class Way(NamedTuple):
     """A term by which a search may go, as arms."""
 
+    field: Field
     term: Term
     arms: tuple[Arm, ...]
 
@@ -87,13 +100,13 @@ def _leads_nowhere(meaning: Meaning) -> bool:
 def ways(query: Query, people: People) -> list[Way]:
     """Every term that a search can go by."""
     sides = ((query.fields.by_name[term.key], term) for term in query.terms if not term.exclude)
-    return [Way(term, tuple(_arms(field, term, people))) for field, term in sides if is_way(field, term)]
+    return [Way(field, term, tuple(_arms(field, term, people))) for field, term in sides if is_way(field, term)]
 
 
 def _arms(field: Field, term: Term, people: People) -> Iterable[Arm]:
     meanings = [value.meaning for value in term.values]
     if field.private:
-        places = without_overlap(m for m in meanings if isinstance(m, Is | Network))
+        places = networks_of(field, term)
         if len(places) > MOST_ARMS:
             return [Arm(PRIVATE, any_of([compared(m, PRIVATE.c.ip, people) for m in places]), ordered=False)]
         return [Arm(PRIVATE, compared(m, PRIVATE.c.ip, people), isinstance(m, Is)) for m in places]
@@ -115,6 +128,32 @@ def _along_column(name: str, meanings: list[Meaning], people: People) -> list[Ar
 
 def _singly(meaning: Meaning) -> Iterable[Meaning]:
     return (Is(code) for code in meaning.values) if isinstance(meaning, AnyOf) else (meaning,)
+
+
+def networks_of(field: Field, term: Term) -> list[Is | Network]:
+    """The addresses and networks that a term means; none where it is about something else."""
+    meanings = (value.meaning for value in term.values)
+    return without_overlap(m for m in meanings if isinstance(m, Is | Network)) if field.private else []
+
+
+def addresses(network: Network) -> Select[bytes]:
+    """Those addresses of a network that anything came from, one more than there may be arms.
+
+    It skips along their index from each one to the next, however much came from it.
+    """
+    ip, one = PRIVATE.c.ip, literal_column("1", Integer)
+    first = _next_address(network, ip >= network.first).scalar_subquery()
+    found = select(first.label("ip"), one.label("number")).cte("found", recursive=True)
+    following = _next_address(network, ip > found.c.ip).correlate(found).scalar_subquery()
+    further = select(following, found.c.number + one).where(found.c.ip.is_not(None), found.c.number <= MOST_ARMS)
+    found = found.union_all(further)
+    return select(found.c.ip).where(found.c.ip.is_not(None))
+
+
+def _next_address(network: Network, beyond: ColumnElement[bool]) -> Select[bytes]:
+    ip = PRIVATE.c.ip
+    within = beyond, ip <= network.last, of_kind(ip, len(network.last))
+    return select(ip).where(*within).order_by(ip).limit(1)
 
 
 def rarity(found: Sequence[Way], window: Window) -> Select[*tuple[Any, ...]]:

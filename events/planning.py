@@ -7,7 +7,21 @@ from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from events import schema
-from events.arms import EVENTS, Arm, Plan, Way, Window, chosen, conditions, rarity, ways
+from events.arms import (
+    EVENTS,
+    MOST_ARMS,
+    PRIVATE,
+    Arm,
+    Plan,
+    Way,
+    Window,
+    addresses,
+    chosen,
+    conditions,
+    networks_of,
+    rarity,
+    ways,
+)
 from events.conditions import People, any_of, unindexed
 from events.filters import Query, Term, Value
 from events.positions import positions_at
@@ -50,7 +64,17 @@ async def _rarest(connection: AsyncConnection, found: Sequence[Way], hull: Windo
     if not found or hull.low >= hull.high:
         return None
     counts = (await connection.execute(rarity(found, hull))).one()
-    return chosen(found, tuple(counts), hull)
+    usable = [one if n < one.sample else await _ordered(connection, one) for one, n in zip(found, counts, strict=True)]
+    return chosen(usable, tuple(counts), hull)
+
+
+async def _ordered(connection: AsyncConnection, way: Way) -> Way:
+    """A network that too much came from to sort it goes address by address, where it has few of them."""
+    arms: list[Arm] = []
+    for one in [] if way.ordered else networks_of(way.field, way.term):
+        singly = [one.value] if isinstance(one, Is) else (await connection.execute(addresses(one))).scalars()
+        arms += [Arm(PRIVATE, PRIVATE.c.ip == address) for address in singly]
+    return way._replace(arms=tuple(arms)) if 0 < len(arms) <= MOST_ARMS else way
 
 
 def _times(query: Query) -> Iterable[tuple[Term, Times]]:

@@ -20,7 +20,7 @@ from sqlalchemy import event as happening
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from events import budget, ids, selections, tallies
+from events import arms, budget, ids, planning, selections, tallies
 from events.budget import TooSlow
 from events.catalogue import FAMILY, NOUN_OF
 from events.families import FamilyReader
@@ -346,6 +346,41 @@ async def test_the_widest_queries_are_answered_too(words: str, search: EventSear
     wanted = [e.position for e in reversed(told.events) if holds(bounded(query), e, told.people, told.now)]
     assert wanted == await all_pages(search, query, told.now, limit=200)
     assert len(wanted) == sum(quick(await search.histogram(query, told.now)).counts)
+
+
+@pytest.mark.parametrize("arms_at_most", [48, 1])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ip:203.0.113.0/24",
+        "ip:0.0.0.0/0",
+        "ip:::/0 type:token.*",
+        "ip:203.0.113.0/24,2001:db8::/32 at:2d",
+        "ip:9.9.9.0/24",
+    ],
+)
+async def test_a_network_that_too_much_came_from_to_sort_it_is_searched_address_by_address(
+    words: str, arms_at_most: int, search: EventSearch, told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arms, "_SORTABLE", 1)
+    for module in (arms, planning):  # with one, there are too many addresses, and the log is gone through
+        monkeypatch.setattr(module, "MOST_ARMS", arms_at_most)
+    query = asked(words)
+    wanted = [e.position for e in reversed(told.events) if holds(bounded(query), e, told.people, told.now)]
+    assert wanted == await all_pages(search, query, told.now)
+    assert Count(len(wanted), capped=False) == await search.count(query, told.now)
+    assert len(wanted) == sum(quick(await search.histogram(query, told.now)).counts)
+
+
+async def test_a_network_with_few_addresses_goes_along_their_index(
+    engine: AsyncEngine, search: EventSearch, told: Told, monkeypatch: pytest.MonkeyPatch, on_sqlite: None
+) -> None:
+    monkeypatch.setattr(arms, "_SORTABLE", 1)
+    query = asked("ip:203.0.113.0/24")
+    found = await plans(engine, lambda: search.page(query, told.now, counted=True))
+    assert [] == [step for step in found if re.match(r"SCAN (events|event_private|context)\b", step)]
+    assert [] == [step for step in found if "INTEGER PRIMARY KEY (rowid<?)" in step or "rowid>? AND rowid<?" in step]
+    assert any("event_private_ip (ip=?" in step for step in found)
 
 
 async def test_a_time_is_found_by_bisection_on_the_primary_key(engine: AsyncEngine, told: Told) -> None:
