@@ -366,6 +366,31 @@ async def test_a_batch_is_one_commit(store: Store) -> None:
     assert batches == len(said)
 
 
+async def test_commands_on_their_way_join_the_batch_that_follows_another(busy: Ledger) -> None:
+    token = await holders.begin(busy)
+    answers: list[asyncio.Task[Answer]] = []
+
+    async def arrives(turns: int) -> Answer:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        return await holders.refresh(busy, token)
+
+    def committed(_commands: int, _seconds: float) -> None:
+        busy.committed = lambda _commands, _seconds: None
+        answers.extend(asyncio.create_task(arrives(turns)) for turns in range(4))
+
+    before, busy.committed = busy.batches, committed
+    first = asyncio.create_task(holders.refresh(busy, token))
+    for _ in range(3):  # it is taken, and being committed
+        await asyncio.sleep(0)
+    waited = asyncio.create_task(holders.refresh(busy, token))
+    await asyncio.gather(first, waited)
+    await asyncio.gather(*answers)
+
+    assert 2 == busy.batches - before
+    assert 4 == len(answers)
+
+
 async def test_a_batch_has_a_bound(busy: Ledger) -> None:
     before = busy.batches
 
