@@ -183,6 +183,7 @@ def staff_door_of(service: Service, pages: Pages) -> StaffDoor:
     return StaffDoor(
         families=service.families,
         factors=service.factors,
+        enrolling=service.enrolling,
         history=service.history,
         family_reader=service.family_reader,
         subject_reader=service.subject_reader,

@@ -16,9 +16,10 @@ from core.clients import Clients
 from core.continuation import Continuation
 from core.delivering import Delivering
 from core.delivering import Tools as DeliveryTools
+from core.enrolling import Enrolling
 from core.erasures import Erasures
 from core.factors import Factors
-from core.families import Families, Terms, Tools
+from core.families import Families
 from core.geography import Geography
 from core.grants import Grants
 from core.jobs import ContextExpiry, Count, Job, Sweeper, every
@@ -36,8 +37,10 @@ from core.policy import shortest_leeway
 from core.posting import Poster
 from core.presence import warm_up
 from core.proofs import Proofs
+from core.steps import Steps
 from core.subjects import Subjects
 from core.target import Reach
+from core.tools import Terms, Tools
 from core.verification import Verification
 from core.webhooks import Webhooks
 from events.actions import ActionReader
@@ -52,7 +55,7 @@ from events.history import HistoryReader
 from events.keys import read_keys
 from events.ledger import Ledger, Unavailable
 from events.search import EventSearch
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from events.stores import store_at
 from events.subjects import SubjectReader
@@ -141,7 +144,9 @@ class Service:
         tools = self._tools()
         self.families = Families(tools)
         required = frozenset(settings.second_factor_roles)
-        self.factors = Factors(tools, self.families, Site(settings.public_url), required)
+        steps, site = Steps(tools, self.families.issuer), Site(settings.public_url)
+        self.factors = Factors(tools, self.families, steps, site)
+        self.enrolling = Enrolling(tools, steps, site, required)
         self.backends = Backends(tools, self.families)
         self.grants = Grants(self.families, self.clients, self.keys, self.family_reader, self.terms)
         self.proofs = Proofs(self.ledger, self.writer, master, self.writer.wall)

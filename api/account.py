@@ -15,7 +15,7 @@ from api.door import Door, Given
 from api.presented import is_foreign
 from api.problems import documented
 from api.visits import visit
-from core.families import Denied, Present
+from core.issued import Denied, Present
 from core.presence import describe
 from core.problem import Problem
 from core.subjects import WeakPassword

@@ -11,7 +11,7 @@ from litestar.datastructures import Cookie
 
 from api import cookies
 from api.problems import problem
-from core.families import Denied, Issued
+from core.issued import Denied, Issued
 from core.policy import SECOND
 from core.problem import Problem
 from core.verdict import Verdict

@@ -13,9 +13,10 @@ from api.door import Given
 from api.presented import NO_TOKEN, UNKNOWN_CLIENT, in_cookie, is_foreign, known, presented
 from api.problems import documented
 from api.visits import visit
-from core.families import Denied, SignIn
+from core.issued import Denied
 from core.policy import WEB
 from core.problem import Problem, invalid
+from core.visit import SignIn
 
 CSRF = {"X-CSRF-Token": "Where the token comes in the cookie: what `csrf_token` said."}
 MAX_TYPED = 1024
@@ -108,7 +109,7 @@ async def csrf(request: Request[Any, Any, Any], door: Given, client_id: FromQuer
     found = in_cookie(request, client_id, door)
     if isinstance(found, Problem):
         return answers.said(found)
-    return Response(CsrfAnswer(door.families.csrf_token(found.family)), headers=dict(NO_STORE))
+    return Response(CsrfAnswer(door.families.issuer.csrf_token(found.family)), headers=dict(NO_STORE))
 
 
 @post("/logout", status_code=204, responses=documented(400, 401, 403, 503), operation_class=taking(headers=CSRF))

@@ -18,8 +18,8 @@ from api.visits import visit
 from core import repeat
 from core.assertion import Outcome
 from core.backends import CLOCKS_DIFFER, Wanted
-from core.families import Issued
 from core.grants import Backend
+from core.issued import Issued
 from core.jwk import THUMBPRINT
 from core.policy import DASHBOARD
 from core.presence import Presence, clean_agent

@@ -17,8 +17,8 @@ from api.visits import visit
 from core import client_assertion
 from core.access import AccessClaims
 from core.dpop import Proof
-from core.families import Denied, Issued
 from core.grants import INTROSPECT, Machine, Worth
+from core.issued import Denied, Issued
 from core.jwk import ALGORITHMS
 from core.problem import NOT_FOUND, Problem, invalid
 from core.scope import SERVICE, WORD, Asked

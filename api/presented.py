@@ -47,7 +47,7 @@ def presented(request: Request[Any, Any, Any], in_body: str | None, client: str,
     if isinstance(found, Problem):
         return found
     given = request.headers.getall("x-csrf-token", [])
-    if len(given) != 1 or not door.families.csrf_matches(found.family, given[0]):
+    if len(given) != 1 or not door.families.issuer.csrf_matches(found.family, given[0]):
         return CSRF_FAILED
     return Presented(found, client, "cookie")
 

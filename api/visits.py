@@ -4,8 +4,8 @@ from typing import Any
 
 from litestar import Request
 
-from core.families import Visit
 from core.presence import Presence
+from core.visit import Visit
 
 
 def visit(request: Request[Any, Any, Any]) -> Visit:

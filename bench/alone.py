@@ -36,7 +36,7 @@ from events.decision import Origin, Streams
 from events.ledger import MAX_BATCH, Ledger
 from events.log import STREAM as LOG
 from events.private import Context
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 
 WAITING = 2 * MAX_BATCH
 """Commands under way: while one full batch is committed, the next waits whole."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.process import answer, used
 from events import sqlite
 from events.rebuild import rebuild
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.verify import Finding, verify
 
 _EVENTS = "SELECT * FROM events WHERE position > ? ORDER BY position LIMIT 2000"

@@ -9,9 +9,12 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from bench.routes import FIND, UPDATE, WIDTH, rows_of
 from core import family
 from core.dpop import Proof
-from core.families import Denied, Families, Issued, Tools, Visit
+from core.families import Families
+from core.issued import Denied, Issued
 from core.scope import ALL, Asked
 from core.token import Token
+from core.tools import Tools
+from core.visit import Visit
 from events import client as clients
 from events import schema
 from events.decision import Decision, Moment, States
@@ -49,7 +52,7 @@ class PostgresBaseline(Families):
         asked: Asked = ALL,
         proof: Proof | None = None,
     ) -> Issued | Denied:
-        command = self._refresh(presented, client, carriage, visit, asked, proof)
+        command = self.issuer.to_refresh(presented, client, carriage, visit, asked, proof)
         async with self._engine.begin() as connection:
             row = (await connection.execute(_FIND_AND_LOCK, {"id": presented.family})).one()
             before, owner = Family(*row[:WIDTH]), Subject(*row[WIDTH:])
@@ -64,7 +67,7 @@ class PostgresBaseline(Families):
                 position = (await connection.execute(_INSERT, row_of_event)).scalar_one()
                 await connection.execute(_INSERT_PRIVATE, {**row_beside, "position": position})
             await connection.execute(UPDATE, {"this": state.id, **msgspec.structs.asdict(state)})
-        return self.issued(decided.verdict, presented.nonce, self._tools.keys.signing)
+        return self.issuer.issued(decided.verdict, presented.nonce, self._tools.keys.signing)
 
 
 _FIND_AND_LOCK = FIND.with_for_update(of=schema.families)

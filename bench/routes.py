@@ -17,12 +17,15 @@ from api.auth import RefreshRequest
 from core import access, family, token
 from core.access import AccessClaims
 from core.dpop import Proof
-from core.families import Denied, Families, Issued, Tools, Visit
+from core.families import Families
+from core.issued import Denied, Issued
 from core.keys import Keys
 from core.master import MasterKeys
 from core.scope import ALL, Asked
 from core.token import Token
+from core.tools import Tools
 from core.verdict import Answer, Verdict
+from core.visit import Visit
 from events import catalogue, fact, ids, merkle, private, schema
 from events import client as clients
 from events.decision import Change, Decision, Moment, States
@@ -57,7 +60,7 @@ class Floor(Families):
             self._example, id=presented.family, key=presented.key, generation=presented.generation + 1
         )
         jti = urlsafe_b64encode(secrets.token_bytes(16))[:22].decode()
-        return self.issued(
+        return self.issuer.issued(
             Answer(Verdict.ROTATED, state, "", jti, now, now + 900), presented.nonce, self._tools.keys.signing
         )
 
@@ -84,7 +87,7 @@ class Baseline(Families):
         asked: Asked = ALL,
         proof: Proof | None = None,
     ) -> Issued | Denied:
-        command = self._refresh(presented, client, carriage, visit, asked, proof)
+        command = self.issuer.to_refresh(presented, client, carriage, visit, asked, proof)
         async with self._engine.connect() as connection:
             await connection.exec_driver_sql("BEGIN IMMEDIATE")
             row = (await connection.execute(FIND, {"id": presented.family})).one()
@@ -101,7 +104,7 @@ class Baseline(Families):
                 await connection.execute(_INSERT_PRIVATE, row_beside)
             await connection.execute(UPDATE, {"this": state.id, **msgspec.structs.asdict(state)})
             await connection.commit()
-        return self.issued(decided.verdict, presented.nonce, self._tools.keys.signing)
+        return self.issuer.issued(decided.verdict, presented.nonce, self._tools.keys.signing)
 
 
 FIND = (

@@ -26,7 +26,7 @@ from events.history import HistoryReader
 from events.ledger import Ledger
 from events.private import Account, Context
 from events.search import EventSearch
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 
 BEGAN = 1_790_000_000
 WEEKS = 6

@@ -30,7 +30,7 @@ from events.decision import States
 from events.family import Family
 from events.log import STREAM as LOG
 from events.log import Log
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from events.remembered import Remembered
 from events.stores import store_at
 from settings import Settings

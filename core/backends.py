@@ -6,12 +6,16 @@ from typing import Any, NamedTuple
 from core import assertion, ending, repeat, subject
 from core.assertion import Assert, Assertion, Outcome
 from core.beginning import Begin
-from core.families import Families, Issued, Tools, Visit, new_jti
+from core.families import Families
 from core.grants import Backend
+from core.issued import Issued
+from core.issuer import new_jti
 from core.presence import Presence
 from core.repeat import Asked, Place
 from core.subject import Outcome as AccountOutcome
 from core.token import NONCE_BYTES, hash_nonce
+from core.tools import Tools
+from core.visit import Visit
 from events import ids
 from events.decision import Decide, Origin, Streams
 from events.families import Held
@@ -81,7 +85,7 @@ class Backends:
         found: Assertion = await tools.ledger.submit(subjects, assertion.begin_for(command), origin, visit.arrived)
         if found.answer is None or found.place is None:
             return found.outcome
-        return self._families.issued(found.answer, found.place.nonce, signing)
+        return self._families.issuer.issued(found.answer, found.place.nonce, signing)
 
     async def end(self, held: Held, caller: Backend, reason: str, visit: Visit, ticket: str = "") -> AccountOutcome:
         """End a family that the caller reaches. Idempotent."""
@@ -131,7 +135,7 @@ class Backends:
             nonce=hash_nonce(place.nonce),
             key=place.number,
             jti=new_jti(),
-            tags=self._families.tags(wanted.presence, wanted.jkt),
+            tags=self._families.issuer.tags(wanted.presence, wanted.jkt),
             defaults=terms.defaults,
             password_version=0,
             amr=wanted.amr,

@@ -9,8 +9,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from core.start import StartError
-from events import migrate, moving, postgres, sqlite
-from events.sqlite import SqliteStore
+from events import migrate, moving, postgres_store, sqlite
+from events.sqlite_store import SqliteStore
 from events.store import Store
 
 
@@ -38,7 +38,7 @@ def ledger(store: Store) -> None:
 
 def _looked_at(connection: Connection) -> tuple[str, str | None, bool]:
     """Why the server is unfit, the version of the schema, and whether the ledger is on its way to this place."""
-    unfit = postgres.unfit(connection) if connection.dialect.name == "postgresql" else ""
+    unfit = postgres_store.unfit(connection) if connection.dialect.name == "postgresql" else ""
     found = None if unfit else migrate.current(connection)
     return unfit, found, found == migrate.newest() and moving.is_on_its_way(connection)
 

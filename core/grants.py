@@ -5,11 +5,14 @@ from typing import NamedTuple
 from core import access, judgement, policy, scope
 from core.access import AccessClaims, ClientClaims
 from core.clients import Clients
-from core.families import Families, Terms, Visit, new_jti
+from core.families import Families
+from core.issuer import new_jti
 from core.keys import Keys
 from core.policy import DASHBOARD, SECOND
 from core.scope import Asked, Grant
+from core.tools import Terms
 from core.verdict import HOLDER, Verdict
+from core.visit import Visit
 from events import ids
 from events.client import REQUIRED, Client
 from events.families import FamilyReader, Held

@@ -12,7 +12,7 @@ from core.start import StartError
 from events import families, heads, processes
 from events.erased import ErasedList
 from events.processes import Signing
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 
 

@@ -8,6 +8,9 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.hotp import HOTP
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
+from events import ids
+from events.subject import PREFIX
+
 PERIOD: Final = 30
 """Seconds of a time step."""
 DIGITS: Final = 6
@@ -37,3 +40,8 @@ def spelled(secret: bytes) -> str:
     """The secret for people who type it: base32 in groups of four."""
     text = b32encode(secret).decode()
     return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
+
+
+def place(owner: bytes, named: str) -> str:
+    """What the wrapped secret of an app is bound to: whose it is, and its own name."""
+    return f"totp {ids.to_text(PREFIX, owner)} {named}"

@@ -74,7 +74,7 @@ async def access(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
         roles=tuple(REACH),
         may=staff.may(ADMIN),
         lacking=[one for one in members if one.lacks],
-        required=", ".join(sorted(door.factors.required)),
+        required=", ".join(sorted(door.enrolling.required)),
         notice=notice,
         now=door.now(),
     )

@@ -8,14 +8,16 @@ from litestar.params import SkipValidation
 
 from core.actions import Actions
 from core.clients import Clients
+from core.enrolling import Enrolling
 from core.erasures import Erasures
-from core.factors import Factors, Session
+from core.factors import Factors
 from core.families import Families
 from core.geography import Geography
 from core.keys import Keys
 from core.lookup import Lookup
 from core.retirement import Retirement
 from core.revocations import Revocations
+from core.steps import Session
 from core.subjects import Subjects
 from core.token import Token
 from core.verification import Verification
@@ -72,6 +74,7 @@ class Door(NamedTuple):
 
     families: Families
     factors: Factors
+    enrolling: Enrolling
     history: HistoryReader
     family_reader: FamilyReader
     subject_reader: SubjectReader

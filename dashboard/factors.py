@@ -6,8 +6,8 @@ from litestar import Request, Response, get, post
 from litestar.params import FromPath
 
 from core import totp
+from core.enrolling import Enrolled, Offer
 from core.enrolment import MAX_NAME, Outcome
-from core.factors import Enrolled, Offer
 from core.reason import cleaned_note
 from dashboard import answers, asked, cookie, qr, telling, way
 from dashboard.danger import is_fresh
@@ -32,7 +32,7 @@ SAID = {
 @get("/me", opt=MINE)
 async def mine(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """What there is."""
-    second, must = staff.subject.second, door.factors.must_enrol(staff.subject)
+    second, must = staff.subject.second, door.enrolling.must_enrol(staff.subject)
     if answers.wants_json(request):
         told = [_as_json(one) for one in second.held]
         return answers.json(
@@ -61,7 +61,7 @@ async def offer(request: Request[Any, Any, Any], door: Given, staff: GivenStaff)
         return answers.see_other(way.to_prove("/dashboard/me/totp"))
     if staff.subject.second.of_kind(TOTP):
         return answers.see_other(f"{way.MINE}?done=exists")
-    return answers.html(_offer_page(door, staff, door.factors.offer(staff.session), "", ""))
+    return answers.html(_offer_page(door, staff, door.enrolling.offer(staff.session), "", ""))
 
 
 @post("/me/totp", opt=MINE, status_code=303)
@@ -71,10 +71,10 @@ async def add(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -
         return answers.see_other(way.to_prove("/dashboard/me/totp"))
     fields = await request.form()
     name, code = named(asked.text(fields, "name")), asked.text(fields, "code")
-    found = door.factors.opened(staff.session, asked.text(fields, "offer"))
+    found = door.enrolling.opened(staff.session, asked.text(fields, "offer"))
     if found is None:
         return answers.see_other("/dashboard/me/totp")
-    done = await door.factors.add_totp(staff.session, found, code, name, visit_of(request))
+    done = await door.enrolling.add_totp(staff.session, found, code, name, visit_of(request))
     if done is None:
         return answers.html(_offer_page(door, staff, found, name, WRONG_CODE), 422)
     return _went_on(request, door, staff, done)
@@ -100,7 +100,7 @@ async def make(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) 
         return answers.see_other(way.to_prove("/dashboard/me/passkey"))
     fields = await request.form()
     name, step, credential = (asked.text(fields, one) for one in ("name", "step", "credential"))
-    done = await door.factors.add_passkey(staff.session, step, credential, named(name), visit_of(request))
+    done = await door.enrolling.add_passkey(staff.session, step, credential, named(name), visit_of(request))
     if done is None:
         return answers.html(_passkey_page(request, door, staff, named(name), WRONG_PASSKEY), 422)
     return _went_on(request, door, staff, done)
@@ -111,7 +111,7 @@ async def codes(request: Request[Any, Any, Any], door: Given, staff: GivenStaff)
     """New recovery codes, shown in this answer and never again."""
     if not is_fresh(staff, door.now()):
         return answers.see_other(way.to_prove(way.MINE))
-    written = await door.factors.make_codes(staff.session, visit_of(request))
+    written = await door.enrolling.make_codes(staff.session, visit_of(request))
     return answers.html(_codes_page(door, staff, written)) if written else answers.see_other(way.MINE)
 
 
@@ -122,7 +122,7 @@ async def remove(
     """Take one away."""
     if not is_fresh(staff, door.now()):
         return answers.see_other(way.to_prove(way.MINE))
-    outcome = await door.factors.remove(staff.session, named, visit_of(request))
+    outcome = await door.enrolling.remove(staff.session, named, visit_of(request))
     return answers.see_other(f"{way.MINE}?done={'removed' if outcome is Outcome.DONE else outcome}")
 
 
@@ -143,7 +143,7 @@ def _went_on(request: Request[Any, Any, Any], door: Door, staff: Staff, done: En
 
 
 def _passkey_page(request: Request[Any, Any, Any], door: Door, staff: Staff, name: str, wrong: str) -> bytes:
-    step, options = door.factors.to_add(staff.session, visit_of(request))
+    step, options = door.enrolling.to_add(staff.session, visit_of(request))
     return door.pages.render("passkey.html", staff=staff, step=step, options=options, name=name, wrong=wrong)
 
 

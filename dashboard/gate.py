@@ -9,10 +9,11 @@ from litestar.exceptions import HTTPException, PermissionDeniedException, TooMan
 from litestar.handlers import BaseRouteHandler
 
 from core import origin
-from core.families import Denied, Visit
+from core.issued import Denied
 from core.policy import DASHBOARD
 from core.token import Token
 from core.verdict import Verdict
+from core.visit import Visit
 from dashboard import cookie
 from dashboard.door import Door, Staff
 from edge import note, passage_of
@@ -86,7 +87,7 @@ def gate(door_now: Callable[[], Door]) -> Callable[[Connection, BaseRouteHandler
         staff = await _admitted(connection, door, only_looks=looks)
         if changes and not await _carries_token(connection, door, staff):
             raise Forged(extra={"code": "csrf_failed"})
-        if door.factors.must_enrol(staff.subject) and not handler.opt.get("before_enrolment"):
+        if door.enrolling.must_enrol(staff.subject) and not handler.opt.get("before_enrolment"):
             raise EnrolFirst
         if not staff.may(role):
             raise PermissionDeniedException
@@ -105,7 +106,7 @@ def _foreign(connection: Connection, door: Door) -> bool:
 async def _carries_token(connection: Connection, door: Door, staff: Staff) -> bool:
     assert isinstance(connection, Request)  # noqa: S101 - guards of HTTP routes are given the request
     given = (await connection.form()).get(CSRF_FIELD)
-    return isinstance(given, str) and door.families.csrf_matches(staff.family.id, given)
+    return isinstance(given, str) and door.families.issuer.csrf_matches(staff.family.id, given)
 
 
 async def _admitted(connection: Connection, door: Door, *, only_looks: bool) -> Staff:
@@ -153,4 +154,4 @@ def _due(state: family.Family, presented: Token, now: int) -> bool:
 def _staff(connection: Connection, door: Door, state: family.Family, owner: subject.Subject, token: Token) -> Staff:
     actor = f"staff:{ids.to_text(subject.PREFIX, owner.id)}"
     note(connection.scope, actor=actor, client=DASHBOARD)
-    return Staff(owner, state, token, door.families.csrf_token(state.id))
+    return Staff(owner, state, token, door.families.issuer.csrf_token(state.id))

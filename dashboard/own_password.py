@@ -4,7 +4,7 @@ from typing import Any
 
 from litestar import Request, Response, get, post
 
-from core.families import Denied
+from core.issued import Denied
 from core.password import MIN_LENGTH
 from core.passwords import Busy
 from core.subjects import WeakPassword
@@ -36,7 +36,7 @@ async def change(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     if new != again or len(new) > MAX_TYPED:
         return answers.html(_page(door, staff, "The two are not the same."), 422)
     try:
-        done = await door.factors.change_password(
+        done = await door.enrolling.change_password(
             staff.session, door.subjects.checked(new, staff.name), visit_of(request)
         )
     except WeakPassword as error:

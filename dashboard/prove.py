@@ -6,7 +6,7 @@ from litestar import Request, Response, get, post
 from litestar.params import FromQuery
 
 from core.factors import Typed
-from core.families import Denied
+from core.issued import Denied
 from core.passwords import Busy
 from core.step import Purpose
 from core.verdict import Verdict
@@ -62,7 +62,7 @@ async def prove(request: Request[Any, Any, Any], door: Given, staff: GivenStaff)
 
 def _page(request: Request[Any, Any, Any], door: Given, staff: Staff, goal: str, wrong: str) -> bytes:
     second, visit = staff.subject.second, visit_of(request)
-    step = door.factors.begun(staff.session, Purpose.AGAIN, visit)
+    step = door.factors.steps.begun(staff.session, Purpose.AGAIN, visit)
     return door.pages.render(
         "prove.html",
         staff=staff,

@@ -44,7 +44,7 @@ async def reset(
     if given.flaws:
         return answers.html(await _page(door, staff, owner, given), 422)
     actor = f"staff:{staff.subject_id}"
-    await door.factors.reset(owner, actor, given.reason, visit_of(request), ticket=given.ticket, note=given.note)
+    await door.enrolling.reset(owner, actor, given.reason, visit_of(request), ticket=given.ticket, note=given.note)
     return answers.see_other(f"/dashboard/subjects/{subject_id}")
 
 
@@ -64,7 +64,7 @@ async def _page(door: Door, staff: Staff, owner: Subject, given: Revocation) -> 
         owner=owner,
         told=telling.factors(owner.second),
         sessions=sum(one.living and one.client == DASHBOARD for one in families),
-        required=door.factors.must_enrol(owner) or bool(owner.role_set & door.factors.required),
+        required=door.enrolling.must_enrol(owner) or bool(owner.role_set & door.enrolling.required),
         public_id=ids.to_text(subject.PREFIX, owner.id),
         position=(await door.history.head()).size,
         asked=given,

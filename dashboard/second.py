@@ -7,9 +7,10 @@ from litestar.params import FromQuery
 from msgspec import Raw
 
 from core.factors import Typed
-from core.families import Denied, Visit
+from core.issued import Denied
 from core.step import LIFETIME, Purpose
 from core.verdict import Verdict
+from core.visit import Visit
 from dashboard import answers, asked, cookie, way
 from dashboard.answers import Page
 from dashboard.door import Door, Given
@@ -45,7 +46,7 @@ async def prove(request: Request[Any, Any, Any], door: Given) -> Page:
     owner = await door.factors.expected(held, visit)
     if owner is None:
         return _anew(request)
-    if not door.factors.csrf_matches(held, asked.text(fields, CSRF_FIELD)):
+    if not door.factors.steps.csrf_matches(held, asked.text(fields, CSRF_FIELD)):
         raise Forged(extra={"code": "csrf_failed"})
     typed = Typed(asked.text(fields, "code"), asked.text(fields, "credential"))
     if not (typed.code or typed.credential) or len(typed.code) > MAX_TYPED:
@@ -98,7 +99,7 @@ def _page(door: Door, owner: Subject, held: str, goal: str, wrong: str, visit: V
         "second.html",
         owner=owner,
         options=door.factors.to_sign(owner, held, Purpose.SECOND, visit),
-        csrf=door.factors.csrf_token(held),
+        csrf=door.factors.steps.csrf_token(held),
         next=goal,
         wrong=wrong,
         by_code=bool(owner.second.of_kind(TOTP)),

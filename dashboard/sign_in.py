@@ -6,11 +6,12 @@ from litestar import Request, get, post
 from litestar.params import FromQuery
 
 from core.factors import Asked
-from core.families import Denied, SignIn
+from core.issued import Denied
 from core.passwords import Busy
 from core.policy import DASHBOARD
 from core.step import LIFETIME
 from core.verdict import Verdict
+from core.visit import SignIn
 from dashboard import answers, cookie, way
 from dashboard.answers import Page
 from dashboard.door import ANYONE, Given, GivenStaff

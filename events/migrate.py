@@ -15,8 +15,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
 
-from events.postgres import PostgresStore
-from events.sqlite import SqliteStore
+from events.postgres_store import PostgresStore
+from events.sqlite_store import SqliteStore
 
 
 class NotOurs(Exception):

@@ -1,39 +1,22 @@
-"""The embedded engine: one writer thread on one file, readers that never write, locks between processes.
+"""The embedded engine: one file, one writer at a time, readers that never write, locks between processes.
 
 Durable: a batch is answered after COMMIT with `synchronous=FULL`. Exclusive: every writing transaction and every
 checkpoint of the write-ahead log, in whatever process, holds `ledger.lock`; SQLite before 3.51.3 can corrupt a file
 when two connections write or checkpoint at the same moment (sqlite.org/wal.html#walresetbug).
 """
 
-import asyncio
 import fcntl
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    ProgrammingError,
-    SQLAlchemyError,
-    StatementError,
-)
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
-
-from events.commit import Clock
-from events.ledger import Unavailable
-from events.store import Scrubbed
-from events.writer import Fault, Trace, Writer, untraced
 
 WRITER_PRAGMAS = (
     "journal_mode=WAL",
@@ -57,13 +40,8 @@ READER_PRAGMAS = (
     "cache_size=-16384",
     "wal_autocheckpoint=0",
 )
-_SCRUB_MS = 200
-"""How long a cut of the write-ahead log waits for readers: the ledger's lock is held meanwhile."""
-_QUICKLY = 64 * 1024 * 1024
-"""Bytes of a database that is written anew within a second, while nobody else can write."""
 LOCK_WAIT = 5.0
 """Seconds that a writer waits for another process' transaction."""
-T = TypeVar("T")
 
 
 class Locked(Exception):
@@ -160,159 +138,3 @@ def transaction(database: Path) -> Iterator[Connection]:
             yield connection
             connection.commit()
         engine.dispose()
-
-
-class SqliteHold:
-    """The writing connection, in a thread of its own: one hop there, one hop back, for up to 512 commands."""
-
-    def __init__(self, database: Path) -> None:
-        self._database = database
-        self._lock = lock_path(database)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger-writer")
-        self._engine = write_engine(database)
-        self._connection: Connection | None = None
-        self._file: tuple[int, int] | None = None
-        self._version: int | None = None
-
-    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Call `work` in the thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
-
-    @contextmanager
-    def transaction(self, trace: Trace = untraced) -> Iterator[Connection]:
-        """Lock, BEGIN IMMEDIATE; whatever goes wrong inside, the connection is gone before the lock is free again."""
-        with self._exclusively():
-            trace("locked")
-            try:
-                connection = self._connected()
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                yield connection
-            except BaseException:
-                self.forget()
-                raise
-
-    @contextmanager
-    def _exclusively(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            try:
-                stack.enter_context(file_lock(self._lock))
-            except OSError as error:
-                raise Unavailable from error
-            yield
-
-    def undisturbed(self, connection: Connection) -> bool:
-        """SQLite counts the commits of others that a connection has seen."""
-        last, self._version = self._version, connection.exec_driver_sql("PRAGMA data_version").scalar_one()
-        return last == self._version
-
-    @contextmanager
-    def settling(self) -> Iterator[Connection]:
-        """Inside of `transaction`: BEGIN IMMEDIATE fails while the lost transaction is still open somewhere."""
-        connection = self._connected()
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-        yield connection
-        connection.rollback()
-
-    def forget(self) -> None:
-        """Start again with a new connection, which counts anew."""
-        self._version = None
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            with suppress(SQLAlchemyError):
-                connection.rollback()
-            with suppress(SQLAlchemyError):
-                connection.close()
-
-    def fault(self, error: Exception) -> Fault:
-        """Only a lock that another connection holds passes by itself."""
-        if isinstance(error, OperationalError) and "locked" in str(error.orig):
-            return Fault.PASSING
-        if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
-            return Fault.REFUSED
-        refused = (IntegrityError, DataError, InterfaceError, ProgrammingError)
-        unusable = isinstance(error, (SQLAlchemyError, Locked, Unavailable)) and not isinstance(error, refused)
-        return Fault.UNUSABLE if unusable else Fault.REFUSED
-
-    async def close(self) -> None:
-        """Close the connection, which puts the write-ahead log back into the database, and end the thread."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown(wait=True)
-
-    def _connected(self) -> Connection:
-        """The connection, as long as the path still names the file that was opened first. Raises Unavailable.
-
-        SQLite would go on writing into a file that was moved away. It would create one that is missing, and delete
-        the write-ahead log, with what was acknowledged in it, beside an empty one.
-        """
-        found = _identity(self._database)
-        if self._file is None:
-            self._file = found
-        if found is None or found != self._file:
-            raise Unavailable
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        return self._connection
-
-    def _close(self) -> None:
-        # the last connection to close checkpoints the write-ahead log, hence the lock
-        with suppress(Locked, Unavailable), self._exclusively():
-            self.forget()
-            self._engine.dispose()
-
-
-def _identity(database: Path) -> tuple[int, int] | None:
-    """Which file the path names, None for none or an empty one."""
-    try:
-        found = database.stat()
-    except OSError:
-        return None
-    return (found.st_dev, found.st_ino) if found.st_size else None
-
-
-class SqliteStore:
-    """A ledger in a file, see `events/store.py`."""
-
-    def __init__(self, database: Path) -> None:
-        self.database = database
-        self.place = str(database)
-
-    def writer(self, clock: Clock = Clock(), trace: Trace = untraced) -> Writer:
-        """The one that writes in a service, or beside it for a command."""
-        return Writer(SqliteHold(self.database), clock, trace)
-
-    def readers(self, connections: int = 4) -> AsyncEngine:
-        """Connections for the event loop: they cannot write and never checkpoint."""
-        return read_engine(self.database, connections)
-
-    def read(self, work: Callable[[Connection], T]) -> T:
-        """What `work` finds on one connection that cannot write."""
-        with sync_read_engine(self.database).connect() as connection:
-            return work(connection)
-
-    def transact(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one transaction under the ledger's lock, and commit it."""
-        with transaction(self.database) as connection:
-            return work(connection)
-
-    def scrub(self, *, whole: bool = False) -> Scrubbed:
-        """Write the database anew, unless that takes long, and cut the write-ahead log to nothing; readers hold it off.
-
-        SQLite overwrites deleted rows with zeros (`secure_delete`), but not the copies that it leaves in the free space
-        of a page whenever it moves rows to another: only VACUUM does that.
-        """
-        try:
-            with file_lock(lock_path(self.database)), write_engine(self.database).connect() as connection:
-                connection.exec_driver_sql(f"PRAGMA busy_timeout={_SCRUB_MS}")
-                wholly = whole or self.database.stat().st_size <= _QUICKLY
-                if wholly:
-                    connection.exec_driver_sql(f"PRAGMA temp_store={'FILE' if whole else 'MEMORY'}")
-                    connection.exec_driver_sql("VACUUM")
-                busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
-        except Locked:
-            return Scrubbed.BUSY
-        return Scrubbed.BUSY if busy else Scrubbed.WHOLLY if wholly else Scrubbed.PARTLY
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes of the files, by name."""
-        files = (self.database, self.database.with_name(f"{self.database.name}-wal"))
-        return {file.name: file.stat().st_size for file in files if file.exists()}

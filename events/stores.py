@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from events.postgres import PostgresStore
-from events.sqlite import SqliteStore
+from events.postgres_store import PostgresStore
+from events.sqlite_store import SqliteStore
 
 SQLITE = "sqlite:///"
 

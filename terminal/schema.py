@@ -7,7 +7,7 @@ import click
 from core import checks
 from events import migrate
 from events.grants import grant
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from events.stores import store_at
 from settings import load
 from terminal.refusals import Refused

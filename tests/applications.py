@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import httpx
 
 import app
-from core.families import Issued, SignIn, Visit
+from core.issued import Issued
 from core.presence import Presence
+from core.visit import SignIn, Visit
 from events.client import CONFIDENTIAL, ClientRegistered
 from tests.visitors import ALICE, register
 

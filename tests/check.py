@@ -19,7 +19,7 @@ from events.checkpoints import Signed
 from events.family import Family
 from events.private import Account
 from events.projections import TABLES
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from events.verify import Intact, verify
 from tests import tables

@@ -18,14 +18,14 @@ import httpx
 import pytest
 
 import app
-from core.families import Visit
 from core.passwords import Hasher
 from core.presence import Presence
+from core.visit import Visit
 from events.commit import Clock
 from events.ledger import Ledger
 from events.pace import Pace
-from events.postgres import PostgresStore
-from events.sqlite import SqliteStore
+from events.postgres_store import PostgresStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from settings import Settings
 from tests import clusters, sharing

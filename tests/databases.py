@@ -17,8 +17,8 @@ from typing import Any, Protocol, Self
 import asyncpg
 
 from events import migrate, sqlite
-from events.postgres import PostgresStore
-from events.sqlite import SqliteStore
+from events.postgres_store import PostgresStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from tests import tables
 from tests.clusters import Cluster

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import httpx
 
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from tests.conftest import MASTER_KEY, PASSWORD
 from tests.ports import free_port

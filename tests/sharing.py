@@ -14,7 +14,7 @@ from httpx._transports import default as httpx_transports
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from events import postgres, sqlite
+from events import postgres_hold, postgres_store, sqlite
 
 _FIRST: dict[str, Engine] = {}
 """The engine whose texts the others of its kind use."""
@@ -23,7 +23,7 @@ _FIRST: dict[str, Engine] = {}
 def share() -> None:
     """Let this process do so from now on."""
     vars(httpx_transports)["create_ssl_context"] = cache(httpx_config.create_ssl_context)
-    for module in (postgres, sqlite):
+    for module in (postgres_hold, postgres_store, sqlite):
         for name in ("create_engine", "create_async_engine"):
             if make := getattr(module, name, None):
                 setattr(module, name, _sharing(make))

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 
-from events.postgres import PostgresStore
-from events.sqlite import SqliteStore
+from events.postgres_store import PostgresStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 
 T = TypeVar("T")

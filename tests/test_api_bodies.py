@@ -12,7 +12,8 @@ import httpx
 import pytest
 
 import app
-from events import postgres, sqlite
+from events import postgres, postgres_hold, sqlite
+from events.sqlite_hold import SqliteHold
 from tests.applications import application, own_token
 from tests.conftest import PASSWORD, visiting
 from tests.databases import held
@@ -216,7 +217,8 @@ async def test_a_refusal_never_repeats_what_came_in(http: httpx.AsyncClient) -> 
 def quickly_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer gives the lock up after a moment instead of some seconds."""
     monkeypatch.setattr(sqlite.file_lock.__wrapped__, "__defaults__", (0.2,))  # type: ignore[attr-defined]
-    monkeypatch.setattr(postgres, "_LIMIT", postgres._LIMIT.replace(str(postgres.LOCK_MS), "100"))
+    limit = postgres_hold._LIMIT.replace(str(postgres.LOCK_MS), "100")
+    monkeypatch.setattr(postgres_hold, "_LIMIT", limit)
 
 
 async def test_attack_50_while_another_process_holds_the_ledger_nothing_is_decided_and_nobody_is_signed_out(
@@ -293,7 +295,7 @@ async def test_attack_50_a_full_disk_is_503_and_what_was_answered_stays(
     service: app.Service, http: httpx.AsyncClient, on_sqlite: None
 ) -> None:
     first = await sign_in(http)
-    assert isinstance(service.writer._hold, sqlite.SqliteHold)
+    assert isinstance(service.writer._hold, SqliteHold)
     connection = service.writer._hold._connection
     assert connection is not None
     size = connection.exec_driver_sql("PRAGMA page_count").scalar_one()

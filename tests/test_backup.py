@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from core.start import StartError
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from settings import Settings
 from tests import clusters, tables

@@ -1,71 +1,21 @@
 """The kit for pages in a real browser: what it costs, what it promises when the service or the network fail."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, Route
+from playwright.async_api import Browser, Route
 
-from tests.conftest import PASSWORD
-from tests.example import REFRESH, Example, Visitor, browser, visitor
+from tests.example import REFRESH, Example, Visitor, visitor
+from tests.kit_pages import FAILURE, KIT, ME, bare_page, example, heard, one, opened, opening, signed_in_page
 
-KIT = Path(__file__).parent.parent / "clients" / "browser"
-OPEN = """async ([baseUrl, options]) => {
-  const { createClient } = await import('/kit/index.js');
-  window.heard = [];
-  window.ledger = createClient({ baseUrl, ...options });
-  ledger.onChange((change) => heard.push(change.reason ?? change.type));
-}"""
-ME = "(base) => ledger.fetch(new URL('/auth/me', base)).then((answer) => answer.json())"
 ALONE = "delete Navigator.prototype.locks; delete window.BroadcastChannel"
 """A browser that has neither."""
-FAILURE = "({ name, code, status, retryAfter }) => (status ? { code, status, retryAfter } : { code: name })"
-"""A refusal of the service, or what else went wrong."""
-
+bare = partial(bare_page, opening("index.js", "createClient"))
+signed_in = partial(signed_in_page, opening("index.js", "createClient"))
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
-    made = Example(tmp_path_factory.mktemp("kit"))
-    with made.serving():
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def opened() -> AsyncIterator[Browser]:
-    async with browser() as started:
-        yield started
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def one(opened: Browser, example: Example) -> AsyncIterator[Visitor]:
-    """A browser profile that has been nowhere."""
-    made = await visitor(opened, example)
-    yield made
-    await made.context.close()
-
-
-async def bare(one: Visitor, **options: Any) -> Page:
-    """A page that has a client of the kit and nothing else."""
-    page = await one.tab("/ledger.js")
-    await page.evaluate(OPEN, [one.example.ledger, options])
-    return page
-
-
-async def signed_in(one: Visitor, **options: Any) -> Page:
-    page = await bare(one, **options)
-    await page.evaluate("(password) => ledger.signIn({ username: 'admin', password })", PASSWORD)
-    return page
-
-
-async def heard(page: Page) -> list[str]:
-    await page.wait_for_timeout(100)
-    found: list[str] = await page.evaluate("heard")
-    return found
+__all__ = ("example", "one", "opened")
+"""Fixtures that pytest looks for here."""
 
 
 class Answers:

@@ -2,26 +2,15 @@
 
 import gzip
 import re
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import httpx
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, Route
+from playwright.async_api import Browser, Route
 
-from tests.conftest import PASSWORD
-from tests.example import Example, Visitor, browser, visitor
-from tests.test_browser_kit import FAILURE, ME, heard
+from tests.example import Example, Visitor, visitor
+from tests.kit_pages import FAILURE, KIT, ME, bare_page, example, heard, one, opened, opening, signed_in_page
 
-KIT = Path(__file__).parent.parent / "clients" / "browser"
-OPEN = """async ([baseUrl, options]) => {
-  const { createBoundClient } = await import('/kit/dpop.js');
-  window.heard = [];
-  window.ledger = createBoundClient({ baseUrl, ...options });
-  ledger.onChange((change) => heard.push(change.reason ?? change.type));
-}"""
 KEPT = """async (baseUrl) => {
   const name = `session-ledger ${new URL(baseUrl).origin} web bound`;
   const open = indexedDB.open(name, 1);
@@ -44,39 +33,11 @@ AGE = """async (baseUrl) => {
 }"""
 """What this browser keeps is old from now on."""
 
+bare = partial(bare_page, opening("dpop.js", "createBoundClient"))
+signed_in = partial(signed_in_page, opening("dpop.js", "createBoundClient"))
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest.fixture(scope="module")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Example]:
-    made = Example(tmp_path_factory.mktemp("bound"))
-    with made.serving():
-        yield made
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def opened() -> AsyncIterator[Browser]:
-    async with browser() as started:
-        yield started
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def one(opened: Browser, example: Example) -> AsyncIterator[Visitor]:
-    made = await visitor(opened, example)
-    yield made
-    await made.context.close()
-
-
-async def bare(one: Visitor, **options: Any) -> Page:
-    page = await one.tab("/ledger.js")
-    await page.evaluate(OPEN, [one.example.ledger, options])
-    return page
-
-
-async def signed_in(one: Visitor, **options: Any) -> Page:
-    page = await bare(one, **options)
-    await page.evaluate("(password) => ledger.signIn({ username: 'admin', password })", PASSWORD)
-    return page
+__all__ = ("example", "one", "opened")
+"""Fixtures that pytest looks for here."""
 
 
 async def test_a_page_signs_in_with_a_key_of_its_own_and_goes_on_after_it_was_loaded_again(one: Visitor) -> None:

@@ -15,8 +15,9 @@ from cryptography.x509.oid import NameOID
 
 from tests.conftest import PASSWORD
 from tests.example import Example, Visitor, browser, visitor
+from tests.kit_pages import FAILURE, heard
 from tests.ports import free_port
-from tests.test_browser_kit import FAILURE, bare, heard, signed_in
+from tests.test_browser_kit import bare, signed_in
 
 HOSTS = "--host-resolver-rules=MAP *.example.test 127.0.0.1"
 

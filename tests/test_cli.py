@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import settings
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from tests import tables
 from tests.chains import Holder, holders

@@ -25,7 +25,8 @@ from core.token import Token
 from core.verdict import Verdict
 from events import schema, sqlite
 from events.ledger import Ledger, Unavailable
-from events.sqlite import SqliteHold, SqliteStore
+from events.sqlite_hold import SqliteHold
+from events.sqlite_store import SqliteStore
 from events.writer import Writer
 from tests import holders
 from tests.check import check, events_of, family_rows

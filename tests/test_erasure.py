@@ -13,10 +13,10 @@ import app
 from core import erasures, masters
 from core.action import Confirmed, Kill, Selection
 from core.erasure import Erasure
-from core.families import Visit
 from core.presence import Presence
 from core.subject import Outcome
 from core.subjects import BadName
+from core.visit import Visit
 from events import erasing, ids, private
 from events.action import FINISHED, STARTED
 from events.decision import Origin

@@ -15,9 +15,9 @@ import httpx
 from events import ids, migrate
 from events.decision import Change, Decision, Origin, Streams
 from events.ledger import Ledger
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from events.private import Context
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from events.subject import SubjectRegistered
 from tests import clusters, holders

@@ -17,7 +17,7 @@ from events import ids
 from events.client import ClientRegistered, stream_of
 from events.decision import Change, Decision, Streams
 from events.ledger import Ledger
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from events.private import Account
 from events.store import Store
 from events.stores import store_at

@@ -13,7 +13,7 @@ import pytest
 from core.start import StartError
 from events import migrate
 from events.ledger import Unavailable
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from service import Service
 from settings import Settings
 from tests import clusters

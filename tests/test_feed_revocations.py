@@ -18,7 +18,7 @@ from core.revocations import FRESH
 from events import cursor, revocations
 from events.cursor import Unread
 from events.revocations import RevocationReader
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.verifiers import MOST, Verifier, VerifierReader, heard
 from tests.applications import application, issued_to, own_token
 from tests.visitors import bearer, code, let_pass, sign_in, stream_of

@@ -19,7 +19,7 @@ from events.clients import read_clients
 from events.decision import Change, Decision, Moment, States, Streams
 from events.families import FamilyReader
 from events.ledger import Ledger, Unavailable
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from tests import holders, tables
 from tests.check import check, events_of, family_rows

@@ -23,7 +23,7 @@ MAY_IMPORT = {
 }
 """Rooms and modules at the top, each with what of ours it may import."""
 
-WRITES = {"events.ledger", "events.commit", "events.sqlite"}
+WRITES = {f"events.{name}" for name in "ledger writer commit rows sqlite sqlite_hold postgres_hold".split()}
 """What the doors reach through core only."""
 
 PURE = {

@@ -20,7 +20,7 @@ from events.checkpoint import public_of
 from events.checkpoints import CheckpointStore
 from events.client import Client
 from events.rebuild import rebuild
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.verify import Intact, verify
 from settings import VERSION
 from tests.check import check, events_of

@@ -21,9 +21,9 @@ from core.start import StartError
 from core.token import Token, mint
 from events import ids, processes
 from events.key import ACTIVE, NEXT
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from events.processes import Agreement, Process, Signing
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from tests import tables, vaults
 from tests.check import check, events_of

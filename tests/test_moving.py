@@ -13,7 +13,7 @@ from core.verdict import Verdict
 from events import migrate, moving
 from events.ledger import Ledger
 from events.moving import Moved, Unmovable, move
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from events.verify import Intact, verify
 from tests import holders

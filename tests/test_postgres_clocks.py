@@ -9,7 +9,7 @@ from core.token import Token
 from core.verdict import Answer, Verdict
 from events.commit import Clock
 from events.ledger import Ledger
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from tests import holders
 from tests.check import check, events_of
 from tests.databases import set_clock

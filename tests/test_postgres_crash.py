@@ -18,7 +18,7 @@ import pytest
 from core.token import Token
 from core.verdict import Verdict
 from events.ledger import Ledger
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from events.stores import store_at
 from tests import holders
 from tests.check import check, events_of

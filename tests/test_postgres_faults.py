@@ -12,7 +12,7 @@ from core.policy import Policy
 from core.verdict import Verdict
 from events import migrate
 from events.ledger import Ledger, Unavailable
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from events.store import Store
 from tests import holders
 from tests.check import check, events_of

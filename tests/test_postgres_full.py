@@ -15,9 +15,9 @@ import pytest
 
 from core.start import StartError
 from core.verdict import Verdict
-from events import migrate, postgres
+from events import migrate, postgres, postgres_store
 from events.ledger import Ledger, Unavailable
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from settings import Settings
 from tests import bouncers, clusters, holders
 from tests.bouncers import Bouncer
@@ -264,7 +264,7 @@ async def test_a_database_of_another_encoding_is_refused(server: Server, tmp_pat
 async def test_a_server_that_is_too_old_is_refused(
     make_settings: MakeSettings, on_postgresql: None, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres, "OLDEST", 99)
+    monkeypatch.setattr(postgres_store, "OLDEST", 99)
     version = server.cluster.psql("SHOW server_version_num")[:2]
     with pytest.raises(StartError, match=rf"^That PostgreSQL is version {version}: a ledger needs 99 or newer\.$"):
         async with running(make_settings()):

@@ -11,7 +11,7 @@ import pytest
 from core.erasure import Erasure
 from core.erasures import new_action
 from core.jobs import ContextExpiry
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from events.verify import Intact, verify
 from settings import Settings
 from tests.check import check

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from tests import bouncers
 from tests.bouncers import Bouncer
 from tests.databases import Server, name_of

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from events import reads, schema, sqlite
 from events.ledger import Ledger, Unavailable
 from events.reads import GroupRead
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from tests import holders, tables
 from tests.check import check

@@ -15,7 +15,7 @@ from events.ledger import Ledger, Unavailable
 from events.log import STREAM, Log
 from events.rebuild import rebuild
 from events.remembered import Remembered
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from tests import holders, tables
 from tests.conftest import TestClock

@@ -10,9 +10,9 @@ from sqlalchemy import Column, Connection, Dialect, MetaData, Table, Text, inspe
 
 from events import migrate, schema
 from events.catalogue import NOUNS
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from events.projections import TABLES
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from tests import tables
 from tests.conftest import Made

@@ -29,11 +29,12 @@ from api.webhooks import Secret as HookSecret
 from core import client_assertion, enrolment, factor, factors, journal, polling, token
 from core.client import Outcome, Rotate
 from core.clients import Made
-from core.families import Issued, SignIn
 from core.grants import Machine
+from core.issued import Issued
 from core.judgement import Refresh
 from core.posting import Post
 from core.subject import Register
+from core.visit import SignIn
 from core.webhook import Outcome as HookOutcome
 from core.webhook import Plan, Wrapped
 from core.webhooks import Made as HookMade
@@ -42,7 +43,7 @@ from events import schema
 from events.client import ClientRegistered, begin
 from events.ids import to_text
 from events.private import Account
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from events.webhook import PREFIX, SET, STANDARD, WebhookRegistered
 from events.webhook import begin as begin_hook

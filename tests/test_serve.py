@@ -21,7 +21,7 @@ import pytest
 
 from core import serving
 from core.metrics import Metrics
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from tests.chains import holders
 from tests.conftest import MASTER_KEY, PASSWORD

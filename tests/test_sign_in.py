@@ -10,12 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 import app
-from core.families import Denied, Issued, Present, SignIn, Visit
+from core.issued import Denied, Issued, Present
 from core.passwords import Busy, Hasher
 from core.presence import Presence
 from core.subject import FREE_FAILURES
 from core.token import Token
 from core.verdict import Answer, Verdict
+from core.visit import SignIn, Visit
 from events.subject import Subject
 from tests.check import check, events_of, family_rows, found_in_files, found_in_store
 from tests.conftest import CHEAP, PASSWORD, MakeSettings, TestClock, running

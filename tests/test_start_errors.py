@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core import checks
 from core.start import StartError
 from events import migrate, sqlite
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.store import Store
 from terminal import faults
 from tests import tables

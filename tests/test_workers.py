@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from events.postgres import PostgresStore
+from events.postgres_store import PostgresStore
 from tests.check import check
 from tests.conftest import PASSWORD
 from tests.ports import free_port

@@ -30,7 +30,7 @@ from events import ids, migrate
 from events.client import CONFIDENTIAL, ClientRegistered
 from events.commit import Clock
 from events.decision import Decide, Origin, Streams
-from events.sqlite import SqliteStore
+from events.sqlite_store import SqliteStore
 from events.webhook import STANDARD
 from events.writer import Trace, Writer, untraced
 from settings import VERSION, Settings
