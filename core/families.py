@@ -6,7 +6,8 @@ import time
 from core import access, beginning, ending, family, subject, token
 from core.access import AccessClaims
 from core.behind import Behind
-from core.dpop import Proof
+from core.dpop import Proof as KeyProof
+from core.factor import Proof
 from core.issued import Denied, Issued, Look, Present
 from core.issuer import Issuer
 from core.omissions import Omissions
@@ -99,7 +100,7 @@ class Families:
         carriage: str,
         visit: Visit,
         asked: Asked = ALL,
-        proof: Proof | None = None,
+        proof: KeyProof | None = None,
     ) -> Issued | Denied:
         """Use a refresh token. Raises Unavailable; nothing is used up then."""
         throttled = await self._tools.limits.refresh(presented.family, visit.presence.network)

@@ -26,7 +26,7 @@ from api.oauth import OAuthTokens
 from api.proof import Offered
 from api.ssf import Delivery as SsfDelivery
 from api.webhooks import Secret as HookSecret
-from core import client_assertion, enrolment, factor, factors, journal, polling, token
+from core import client_assertion, enrolling, enrolment, factor, factors, journal, polling, token
 from core.client import Outcome, Rotate
 from core.clients import Made
 from core.grants import Machine
@@ -399,8 +399,8 @@ SHOWN: dict[str, Callable[[], object]] = {
     "a proof": lambda: Offered("backend", "s" * 43),
     "a step of signing in": lambda: factors.Asked("s" * 43),
     "a code as typed": lambda: factors.Typed("s" * 43, ALICE),
-    "a secret of one-time codes": lambda: factors.Offer(NONCE, "s" * 43),
-    "recovery codes that were made": lambda: factors.Enrolled(enrolment.Outcome.DONE, None, ("s" * 43,)),
+    "a secret of one-time codes": lambda: enrolling.Offer(NONCE, "s" * 43),
+    "recovery codes that were made": lambda: enrolling.Enrolled(enrolment.Outcome.DONE, None, ("s" * 43,)),
     "a new factor": lambda: enrolment.New("id", "totp", Account(wrapped="w" * 40)),
     "a code that fitted": lambda: factor.Code("id", 1, 1, "w" * 40),
     "a recovery code": lambda: factor.Recovery("s" * 43),
