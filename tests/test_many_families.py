@@ -4,9 +4,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Connection, Integer
 from sqlalchemy import event as happening
 
-from events import standing
+from events import bulk, projections, schema, standing
 from events.family_search import FamilySearch
 from events.fields import FAMILIES
 from events.filters import Query, parse
@@ -51,3 +52,29 @@ async def test_a_count_in_slices_is_that_of_all_families(
         assert whole == await service.family_reader.standing()
 
     assert [5] == [one.families for one in whole.values()]
+
+
+@pytest.mark.parametrize("how", ["force_generic_plan", "force_custom_plan"])
+def test_a_family_and_its_owner_are_found_by_hash_however_the_server_plans(
+    store: Store, on_postgresql: None, how: str
+) -> None:
+    def filled(connection: Connection) -> None:
+        some = {"id": "substr(sha256(n::text::bytea), 1, 16)", "name": "n::text"}
+        for table in (schema.families, schema.subjects):
+            numbers = (one.name for one in table.c if isinstance(one.type, Integer))
+            values = {one.name: "''" for one in table.c} | dict.fromkeys(numbers, "0") | some
+            told = ", ".join(values[one.name] for one in table.c)
+            connection.exec_driver_sql(f"INSERT INTO {table.name} SELECT {told} FROM generate_series(1, 20000) n")
+            connection.exec_driver_sql(f"ANALYZE {table.name}")
+
+    def planned(connection: Connection) -> str:
+        wanted = bulk._among(projections.FAMILY_AND_OWNER, schema.families.c.id, connection.dialect)
+        connection.exec_driver_sql(f"SET LOCAL plan_cache_mode = {how}")
+        connection.exec_driver_sql(f"PREPARE families_by_id AS {wanted}")
+        steps = connection.exec_driver_sql("EXPLAIN EXECUTE families_by_id (ARRAY['a', 'b']::bytea[])").scalars()
+        return "\n".join(steps)
+
+    store.transact(filled)
+    plan = store.read(planned)
+    assert "Index Scan using families_id" in plan
+    assert "Index Scan using subjects_id" in plan
