@@ -1,11 +1,13 @@
 """What must be right before a service opens anything: folders, being the only one, the schema. Writes no event."""
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import structlog
 from sqlalchemy import Connection
 
 from core.start import StartError
@@ -41,6 +43,12 @@ def _looked_at(connection: Connection) -> tuple[str, str | None, bool]:
     unfit = postgres_store.unfit(connection) if connection.dialect.name == "postgresql" else ""
     found = None if unfit else migrate.current(connection)
     return unfit, found, found == migrate.newest() and moving.is_on_its_way(connection)
+
+
+def kept_secret(file: Path) -> None:
+    """Say in the log if every user of this machine can read a file that holds a secret. Nothing is refused."""
+    if file.is_file() and file.stat().st_mode & stat.S_IROTH:
+        structlog.get_logger().warning("secret_readable_by_all", file=str(file), advice=f"chmod 600 {file}")
 
 
 def writable(folder: Path, setting: str) -> None:

@@ -19,11 +19,11 @@ from terminal.workers import Workers
 def serve(settings: Settings) -> bool:
     """Check, start, answer until Ctrl-C or SIGTERM, stop; False where the server ended by itself. Raises StartError."""
     with checks.sole_service(store_at(settings.database_url)):
+        journal.configure_logging(settings.log_level, as_json=not sys.stdout.isatty())
         service = prepare(settings)
         address = serving.claim(settings.host, settings.port)
         if settings.metrics_port is not None:
             serving.claim(settings.host, settings.metrics_port, "LEDGER_METRICS_PORT")
-        journal.configure_logging(settings.log_level, as_json=not sys.stdout.isatty())
         if settings.workers > 1:
             # What a first start does, and shows once, is done here: no two of the processes would agree on it.
             first_admin = asyncio.run(_begun(service))

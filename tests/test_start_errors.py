@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
+from structlog.testing import capture_logs
 
 from core import checks
 from core.start import StartError
@@ -21,7 +22,7 @@ from events.sqlite_store import SqliteStore
 from events.store import Store
 from terminal import faults
 from tests import tables
-from tests.conftest import MASTER_KEY, PASSWORD, Made
+from tests.conftest import MASTER_KEY, PASSWORD, Made, MakeSettings, running
 from tests.databases import Server, Stores
 from tests.processes import Ended, Place
 
@@ -263,3 +264,25 @@ def test_a_restored_copy_is_refused_until_it_is_recovered_on_the_command_line(
 
     assert "Every session that began before has ended." in told
     assert "events fit" in place.done("verify")
+
+
+@pytest.mark.parametrize("source", ["own", "given"])
+async def test_a_master_key_that_every_user_of_the_machine_can_read_is_told_in_the_log(
+    make_settings: MakeSettings, tmp_path: Path, source: str
+) -> None:
+    own, given = tmp_path / "data" / "master-key", tmp_path / "given"
+    own.parent.mkdir(exist_ok=True)
+    file, changes = (own, {}) if source == "own" else (given, {"master_key": None, "master_key_file": given})
+    file.write_text(MASTER_KEY)
+
+    told = {}
+    for mode in (0o600, 0o640, 0o644):
+        file.chmod(mode)
+        with capture_logs() as lines:
+            async with running(make_settings(**changes)):
+                pass
+        told[mode] = [line for line in lines if line["event"] == "secret_readable_by_all"]
+
+    assert [[], []] == [told[0o600], told[0o640]]
+    assert [(str(file), "warning")] == [(line["file"], line["log_level"]) for line in told[0o644]]
+    assert MASTER_KEY not in str(told)
