@@ -23,7 +23,6 @@ from core.families import Families
 from core.geography import Geography
 from core.grants import Grants
 from core.jobs import ContextExpiry, Count, Job, Sweeper, every
-from core.key_source import File as KeyFile
 from core.key_source import Source as KeySource
 from core.keys import KeyPolicy, Keys
 from core.leadership import Leadership
@@ -340,8 +339,7 @@ def prepare(settings: Settings, hasher: Hasher | None = None) -> Service:
     if settings.limits_url is not None:
         shared_counters.connections(settings.limits_url.get_secret_value())
     source = settings.master_key_source
-    for file in (settings.data_dir / start.KEY_FILE, *([source.path] if isinstance(source, KeyFile) else [])):
-        checks.kept_secret(file)
+    checks.kept_secret(settings.data_dir / start.KEY_FILE)
     master = masters.fitting(store, settings.data_dir, source)
     masters.demand_all(store, master, _now())
     return Service(settings, store, master, hasher, source)

@@ -46,7 +46,10 @@ def _looked_at(connection: Connection) -> tuple[str, str | None, bool]:
 
 
 def kept_secret(file: Path) -> None:
-    """Say in the log if every user of this machine can read a file that holds a secret. Nothing is refused."""
+    """Say in the log if every user of this machine can read a secret that we made readable for us alone.
+
+    Nothing is refused. What the platform mounts is the platform's: in a container of one user its mode says nothing.
+    """
     if file.is_file() and file.stat().st_mode & stat.S_IROTH:
         structlog.get_logger().warning("secret_readable_by_all", file=str(file), advice=f"chmod 600 {file}")
 
