@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import CDPSession, Page, expect
-from playwright.async_api import TimeoutError as TooLate
 
 from events.subject import Subject
 from tests.check import check, events_of
@@ -100,24 +99,6 @@ async def at_access(page: Page) -> None:
     await page.wait_for_url(lambda url: urlsplit(url).path == "/dashboard/access")
 
 
-async def tries(thief: Page) -> None:
-    """Signs in with a copied passkey, and is told that it did not work.
-
-    A browser asks no authenticator for a page that is not in front, and it has another page open: then once more.
-    """
-    for last in (False, False, True):
-        await thief.bring_to_front()
-        await thief.goto("/dashboard/sign-in")
-        await thief.click("text=Sign in with a passkey")
-        try:
-            await thief.wait_for_url("**/sign-in?why=passkey", timeout=5_000)
-        except TooLate:
-            if last:
-                raise
-        else:
-            return
-
-
 async def last_sign_in(opened: Chrome) -> str:
     issued = [one for one in events_of(opened.service.store) if one.name == "token.issued"][-1]
     amr: str = json.loads(issued.body)["amr"]
@@ -165,8 +146,11 @@ async def test_a_copy_of_a_passkey_is_noticed_by_its_counter(opened: Chrome) -> 
     await at_home(page)
 
     thief = await (await opened.context()).new_page()
+    # First to the site: an empty page is left for one of another process, and its authenticator may be left with it.
+    await thief.goto("/dashboard/sign-in")
     await (await Authenticator.on(thief)).takes(copied)
-    await tries(thief)
+    await thief.click("text=Sign in with a passkey")
+    await thief.wait_for_url("**/sign-in?why=passkey")
 
     failed = [json.loads(one.body) for one in events_of(opened.service.store) if one.name == "subject.factor_failed"]
     assert [("passkey", "cloned")] == [(one["kind"], one["reason"]) for one in failed]
