@@ -3,7 +3,7 @@
 import re
 import secrets
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core import beginning, codes, enrolment, factor, passkey, subject, totp
 from core.enrolment import Add, Added, New, Outcome
@@ -17,7 +17,6 @@ from core.tools import Tools
 from core.verdict import Verdict
 from core.visit import SignIn, Visit
 from events import ids
-from events.decision import Decide, Origin, Streams
 from events.factor import PASSKEY, TOTP
 from events.family import PREFIX as FAMILY
 from events.private import Account
@@ -113,19 +112,19 @@ class Enrolling:
     async def make_codes(self, session: Session, visit: Visit) -> tuple[str, ...]:
         """New recovery codes, shown this once; none where there is no factor that they could stand in for."""
         written, hashes = _new_codes()
-        done = await self._submit(session.owner.id, enrolment.make_codes(session.owner.id, hashes), visit)
+        done = await self.tools.submit(session.owner.id, enrolment.make_codes(session.owner.id, hashes), visit)
         return written if done is Outcome.DONE else ()
 
     async def remove(self, session: Session, named: str, visit: Visit) -> Outcome:
         """Its owner takes one away."""
         rule = enrolment.remove(session.owner.id, named, self.required)
-        return Outcome(await self._submit(session.owner.id, rule, visit))
+        return Outcome(await self.tools.submit(session.owner.id, rule, visit))
 
     async def reset(
         self, owner: Subject, actor: str, reason: str, visit: Visit | None = None, *, ticket: str = "", note: str = ""
     ) -> Outcome:
         """Others take all away; every session at the dashboard ends. Idempotent."""
-        return Outcome(await self._submit(owner.id, enrolment.reset(owner.id, actor, reason, ticket, note), visit))
+        return Outcome(await self.tools.submit(owner.id, enrolment.reset(owner.id, actor, reason, ticket, note), visit))
 
     async def change_password(self, session: Session, new: str, visit: Visit) -> Issued | Denied:
         """Change the own password. The caller asked for a fresh sign-in and checked the new one. Raises Busy."""
@@ -165,11 +164,6 @@ class Enrolling:
         return Enrolled(
             done.outcome, self.steps.issuer.issued(done.answer, nonce, signing), written if done.codes else ()
         )
-
-    async def _submit(self, stream: bytes, rule: Decide, visit: Visit | None) -> Any:
-        streams = Streams(subjects=frozenset((stream,)))
-        came, arrived = (visit.origin, visit.arrived) if visit else (Origin(), None)
-        return await self.tools.ledger.submit(streams, rule, came, arrived)
 
 
 def _offered(session: Session) -> str:

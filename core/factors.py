@@ -1,7 +1,7 @@
 """Use cases of the second factor in a sign-in: the second step, a passkey alone, confirming. Knows no HTTP."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core import beginning, codes, factor, passkey, totp
 from core.factor import AGAIN, SIGN_IN, Code, Given, Proof, Recovery
@@ -15,7 +15,6 @@ from core.token import Token
 from core.tools import Tools
 from core.verdict import Verdict
 from core.visit import SignIn, Visit
-from events.decision import Decide, Origin, Streams
 from events.factor import PASSKEY, RECOVERY, TOTP, Factor
 from events.subject import Subject
 
@@ -56,7 +55,7 @@ class Factors:
         if not factor.is_needed(owner, command.client):
             return await self.families.begin(owner, command, visit)
         # Committed before it is answered: a stolen password leaves a trace even if nothing follows.
-        await self._submit(owner.id, factor.ask(owner.id, command.client, self.steps.network(owner, visit)), visit)
+        await self.tools.submit(owner.id, factor.ask(owner.id, command.client, self.steps.network(owner, visit)), visit)
         return Asked(self.steps.mint(Purpose.SECOND, owner.id, owner.password_version, visit))
 
     async def expected(self, text: str, visit: Visit) -> Subject | None:
@@ -149,7 +148,7 @@ class Factors:
         given = self._given(owner, typed, kind, found)
         if given is None:
             wrong = factor.fail(owner.id, DASHBOARD, kind, "wrong", network)
-            verdict = Verdict(await self._submit(owner.id, wrong, visit))
+            verdict = Verdict(await self.tools.submit(owner.id, wrong, visit))
             return Denied(verdict, factor.FIRST_BLOCK if verdict is Verdict.THROTTLED else 0)
         proof = Proof(given, found.ceremony if found else "", purpose, alone)
         issued = await self.families.begin(owner, command, visit, proof)
@@ -187,11 +186,6 @@ class Factors:
         spent = {ceremony for ceremony, _ in owner.second.spent}
         fits = beginning.admits(owner, DASHBOARD) and found.version == owner.password_version
         return fits and found.ceremony not in spent
-
-    async def _submit(self, stream: bytes, rule: Decide, visit: Visit | None) -> Any:
-        streams = Streams(subjects=frozenset((stream,)))
-        came, arrived = (visit.origin, visit.arrived) if visit else (Origin(), None)
-        return await self.tools.ledger.submit(streams, rule, came, arrived)
 
 
 def _kind_of(typed: Typed) -> str:

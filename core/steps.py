@@ -59,10 +59,10 @@ class Steps:
         found = step.read(text, purpose, self.tools.master.step_key, self.tools.wall())
         return found if found and found.device == self._device(found.key, found.whose, visit) else None
 
-    def _device(self, number: int, whose: bytes, visit: Visit) -> bytes:
-        tag = visit.presence.device_tag(self.tools.master.tag_key(number) or b"", whose)
-        return urlsafe_b64decode(tag + "=")
-
     def network(self, owner: Subject, visit: Visit) -> str:
         """The tag of the network that a request came from, as this owner's events have it."""
         return self.issuer.tags(visit.presence)(self.tools.master.current, owner.id).network
+
+    def _device(self, number: int, whose: bytes, visit: Visit) -> bytes:
+        tag = visit.presence.device_tag(self.tools.master.tag_key(number) or b"", whose)
+        return urlsafe_b64decode(tag + "=")

@@ -4,6 +4,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from core.context import CountryOf
 from core.keys import Keys
@@ -11,6 +12,8 @@ from core.limits import Limits
 from core.master import NONCE_BYTES, MasterKeys
 from core.passwords import Hasher
 from core.policy import Policy
+from core.visit import Visit
+from events.decision import Decide, Origin, Streams
 from events.families import FamilyReader
 from events.ledger import Ledger
 from events.subjects import SubjectReader
@@ -54,3 +57,9 @@ class Tools:
     def wrapped(self, place: str, plain: bytes) -> str:
         """A secret as it is stored: encrypted by the master key that signs now, for this place alone."""
         return self.master.wrap(self.master.current, place, plain, secrets.token_bytes(NONCE_BYTES))
+
+    async def submit(self, owner: bytes, rule: Decide, visit: Visit | None) -> Any:
+        """Have a rule about one subject decided. Raises Unavailable."""
+        streams = Streams(subjects=frozenset((owner,)))
+        came, arrived = (visit.origin, visit.arrived) if visit else (Origin(), None)
+        return await self.ledger.submit(streams, rule, came, arrived)

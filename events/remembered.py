@@ -12,7 +12,7 @@ from events.family import Family
 from events.heads import Head
 
 MOST = 32_768
-"""States at most, about 1 KiB each: half of what SQLite may take for its own pages."""
+"""States, but for those of one batch more, about 1 KiB each: half of what SQLite may take for its own pages."""
 
 
 class Remembered:

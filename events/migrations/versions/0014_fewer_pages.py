@@ -21,7 +21,7 @@ FILL = 50
 
 
 def upgrade() -> None:
-    """Four indexes are written anew: on PostgreSQL about four seconds for each million events."""
+    """Two indexes are written anew, four on PostgreSQL: some seconds for each million events."""
     on_postgresql = op.get_bind().dialect.name == "postgresql"
     behind = ["position"] if on_postgresql else []
     for column in GROW_AT_THE_END:
