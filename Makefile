@@ -39,7 +39,7 @@ bench: $(DEV) $(PEERS) ## measure, and write docs/performance.md
 	@$(BIN)/python -m bench
 
 soak: $(DEV) ## run the long tests
-	@SOAK=1 $(BIN)/pytest -m soak
+	@SOAK=1 $(BIN)/pytest -m soak --override-ini faulthandler_timeout=0
 
 docs: $(DEV) ## write the generated pages again
 	@$(BIN)/python -m docs.generate

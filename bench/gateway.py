@@ -3,7 +3,6 @@
 Both verify the same access token and answer the same bytes. They run in turn, each in a process of its own.
 """
 
-import asyncio
 import os
 import sys
 from base64 import b64encode
@@ -18,7 +17,7 @@ from bench.client import AGENT, Connection, WrongAnswer, connect, drive
 from bench.population import populate
 from bench.process import Process, answer, questions, used
 from bench.worker import settings_of, start
-from core import access, serving
+from core import access
 from core.access import AccessClaims
 from events import ids
 from events.client import CONFIDENTIAL, ClientRegistered
@@ -26,6 +25,7 @@ from events.families import Held
 from events.family import PREFIX as FAMILY
 from events.subject import PREFIX as SUBJECT
 from tests.ports import free_port
+from tests.serving import answering
 
 
 class Cost(NamedTuple):
@@ -116,16 +116,11 @@ async def _serve(kind: str, folder: Path, answers: int) -> None:
     assert held is not None
     if kind == "known":
         vars(service.family_reader)["get"] = lambda _stream: _known(held)
-    stop, opened = asyncio.Event(), asyncio.Event()
-    target = app.create_app(service)
-    running = asyncio.create_task(serving.serve(target, "127.0.0.1", settings.port, stop, opened.set))
-    await opened.wait()
-    answer(answers, {"port": settings.port, "token": _token(service, held), "secret": secret})
-    asked = await questions()
-    while await asked.readline():
-        answer(answers, used())
-    stop.set()
-    await running
+    async with answering(app.create_app(service), settings.port):
+        answer(answers, {"port": settings.port, "token": _token(service, held), "secret": secret})
+        asked = await questions()
+        while await asked.readline():
+            answer(answers, used())
     await service.stop()
 
 

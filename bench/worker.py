@@ -5,7 +5,6 @@ descriptor that it was given. Ends when stdin does. URL is the ledger's database
 master key of a ledger that another worker has made, this one serves beside it.
 """
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from bench.head_lock import HeadLock
 from bench.population import PASSWORD, Person, populate, texts
 from bench.postgres_baseline import PostgresBaseline
 from bench.process import answer, questions, used
-from core import journal, serving
+from core import journal
 from core.master import generate
 from edge import Edge
 from events import client as clients
@@ -35,6 +34,7 @@ from events.remembered import Remembered
 from events.stores import store_at
 from settings import Settings
 from tests.ports import free_port
+from tests.serving import answering
 
 FAMILIES = 256
 BASELINES = {"baseline": None, "queue": 1}
@@ -116,17 +116,13 @@ async def serve(kind: str, settings: Settings, joins: bool, answers: int) -> Non
         target = application(kind, service, _example(service, people[0].token.family))
     if isinstance(service.families, PostgresBaseline):
         await service.families.prepare()
-    stop, opened = asyncio.Event(), asyncio.Event()
-    serving_it = asyncio.create_task(serving.serve(target, "127.0.0.1", settings.port, stop, opened.set))
-    await opened.wait()
-    names = [one.name for one in people]
-    told = {"port": settings.port, "tokens": texts(service.master, people), "names": names}
-    answer(answers, {**told, "key": settings.master_key_text})
-    asked = await questions()
-    while await asked.readline():
-        answer(answers, _said(service, locked))
-    stop.set()
-    await serving_it
+    async with answering(target, settings.port):
+        names = [one.name for one in people]
+        told = {"port": settings.port, "tokens": texts(service.master, people), "names": names}
+        answer(answers, {**told, "key": settings.master_key_text})
+        asked = await questions()
+        while await asked.readline():
+            answer(answers, _said(service, locked))
     await service.stop()
 
 

@@ -1,6 +1,5 @@
 """What the pictures are of: a demonstration that ends now, and the service on it. Opens no browser."""
 
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -12,13 +11,14 @@ from mmdb_writer import MMDBWriter
 from netaddr import IPSet  # type: ignore[import-untyped]
 
 import app
-from core import demo, masters, serving
+from core import demo, masters
 from core.demo_cast import Size
 from core.keys import KeyPolicy
 from core.start import KEY_FILE
 from events import migrate
 from events.stores import store_at
 from settings import Settings
+from tests.serving import answering
 
 PORT: Final = 8977
 URL: Final = f"http://localhost:{PORT}"
@@ -73,14 +73,9 @@ def countries(path: Path) -> Path:
 async def serving_it(settings: Settings) -> AsyncIterator[None]:
     """The service, as long as this lasts."""
     service = app.prepare(settings)
-    stop, ready = asyncio.Event(), asyncio.Event()
-    service.stopping = stop
     await service.start()
-    server = asyncio.create_task(serving.serve(app.create_app(service), "127.0.0.1", PORT, stop, ready.set))
     try:
-        await ready.wait()
-        yield
+        async with answering(app.create_app(service), PORT, service.stopping):
+            yield
     finally:
-        stop.set()
-        await server
         await service.stop()

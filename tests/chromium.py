@@ -4,7 +4,7 @@ import asyncio
 import atexit
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,6 @@ from litestar.routes import HTTPRoute
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 import app
-from core import serving
 from core.action import Confirmed, Kill, Selection
 from core.webhook import Plan
 from events import heads, ids
@@ -26,6 +25,7 @@ from tests.browsers import a_family, a_theft
 from tests.conftest import PASSWORD, running
 from tests.edges import app_of
 from tests.ports import free_port
+from tests.serving import Served, answering
 from tests.tables import beside
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
@@ -42,12 +42,11 @@ EXPECTED = ("Failed to load resource: the server responded with a status of", "C
 class Chrome:
     """A browser, and the service that it visits. What it complains of is kept."""
 
-    def __init__(self, browser: Browser, service: app.Service, url: str, stop: Callable[[], Awaitable[float]]) -> None:
+    def __init__(self, browser: Browser, service: app.Service, url: str, served: Served) -> None:
         self.browser = browser
         self.service = service
         self.url = url
-        self.stop = stop
-        """Tell the service to stop; answers how many seconds it took."""
+        self._served = served
         self.contexts: list[BrowserContext] = []
         self.complaints: list[str] = []
 
@@ -70,6 +69,12 @@ class Chrome:
         await page.click("button[type=submit]")
         await page.wait_for_url("**/dashboard/events")
         return page
+
+    async def stop(self) -> float:
+        """Tell the service to stop; answers how many seconds it took."""
+        begun = time.monotonic()
+        await self._served.end()
+        return time.monotonic() - begun
 
     def _note(self, said: str) -> None:
         if not said.startswith(EXPECTED):
@@ -96,27 +101,19 @@ async def chrome(make_settings: Callable[..., Settings]) -> AsyncIterator[Chrome
     """Server and browser, ended afterwards."""
     port = free_port()
     url = f"http://localhost:{port}"
-    async with running(make_settings(public_url=url, port=port)) as service, async_playwright() as playwright:
-        stop, ready = asyncio.Event(), asyncio.Event()
-        service.stopping = stop
-        server = asyncio.create_task(serving.serve(app_of(service), "127.0.0.1", port, stop, ready.set))
-        await ready.wait()
+    async with (
+        running(make_settings(public_url=url, port=port)) as service,
+        answering(app_of(service), port, service.stopping) as served,
+        async_playwright() as playwright,
+    ):
         browser = await playwright.chromium.connect_over_cdp(devtools())
-
-        async def end() -> float:
-            begun = time.monotonic()
-            stop.set()
-            await server
-            return time.monotonic() - begun
-
-        opened = Chrome(browser, service, url, end)
+        opened = Chrome(browser, service, url, served)
         try:
             yield opened
         finally:
             for context in opened.contexts:
                 await context.close()
             await browser.close()  # the connection; the browser goes on
-            await end()
 
 
 async def violations(page: Page) -> list[str]:

@@ -28,7 +28,7 @@ from events.postgres_store import PostgresStore
 from events.sqlite_store import SqliteStore
 from events.store import Store
 from settings import Settings
-from tests import clusters, sharing
+from tests import clusters, sharing, stuck
 from tests.alone import Turn, brought_together
 from tests.databases import ENGINES, Files, Server, Stores, set_clock
 from tests.edges import app_of, give_back
@@ -85,7 +85,8 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     """What measures time has the machine for itself."""
     TURN.take(item)
     try:
-        return (yield)
+        with stuck.told(item.nodeid):
+            return (yield)
     finally:
         TURN.give(nextitem)
 

@@ -10,9 +10,9 @@ import pytest
 
 import app
 import edge
-from core import serving
 from tests.conftest import PASSWORD
 from tests.ports import free_port
+from tests.serving import answering
 
 LOGIN = json.dumps({"username": "admin", "password": PASSWORD, "mode": "body"}).encode()
 
@@ -68,13 +68,8 @@ def answers(got: bytes) -> list[Answer]:
 async def wire(service: app.Service) -> AsyncIterator[Wire]:
     """The service as `serve` runs it."""
     port = free_port()
-    stop, up = asyncio.Event(), asyncio.Event()
-    running = asyncio.create_task(serving.serve(app.create_app(service), "127.0.0.1", port, stop, up.set))
-    async with asyncio.timeout(20):
-        await up.wait()
-    yield Wire(port)
-    stop.set()
-    await running
+    async with answering(app.create_app(service), port):
+        yield Wire(port)
 
 
 def post(path: str, *headers: str, body: bytes = b"", length: bool = True) -> bytes:

@@ -17,11 +17,11 @@ import httpx
 import pytest
 
 import app
-from core import serving
 from core.scope import SERVICE
 from tests.applications import Application, application, own_token
 from tests.conftest import MakeSettings, running
 from tests.ports import free_port
+from tests.serving import answering
 from tests.test_matrix import MATRIX, NOWHERE
 from tests.visitors import ALICE, bearer, register
 
@@ -74,15 +74,11 @@ async def described(make_settings: MakeSettings, tmp_path: Path) -> AsyncIterato
         edge.config = replace(
             edge.config, observe=lambda method, route, status, *_: answered.add((f"{method} {route}", status))
         )
-        stop, opened = asyncio.Event(), asyncio.Event()
-        server = asyncio.create_task(serving.serve(edge, "127.0.0.1", port, stop, opened.set))
-        await opened.wait()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
-            has = await populated(service, http)
-        answered.clear()
-        yield Described(f"http://127.0.0.1:{port}", tmp_path, *has, answered)
-        stop.set()
-        await server
+        async with answering(edge, port):
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+                has = await populated(service, http)
+            answered.clear()
+            yield Described(f"http://127.0.0.1:{port}", tmp_path, *has, answered)
 
 
 async def populated(
