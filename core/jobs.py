@@ -38,9 +38,10 @@ class Job(NamedTuple):
 async def every(job: Job, leads: Callable[[], bool] = lambda: True) -> None:
     """Run a job until cancelled; what is done once in a cluster, while this process leads.
 
-    A failed run is logged and made up for by the next.
+    A failed run is logged and made up for by the next. A cancel that a run loses ends the job all the same:
+    `asyncio.wait_for` of Python 3.11 loses one that comes together with the answer.
     """
-    while True:
+    while not _cancelled():
         await asyncio.sleep(job.period)
         try:
             if leads() or not job.once:
@@ -49,6 +50,11 @@ async def every(job: Job, leads: Callable[[], bool] = lambda: True) -> None:
             structlog.get_logger().warning("job_postponed", job=job.name, reason="the ledger is unavailable")
         except Exception as error:  # noqa: BLE001 - one wrong run must not end the job for good
             structlog.get_logger().error("job_failed", job=job.name, error=type(error).__name__)
+
+
+def _cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Sweeper:

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from session_ledger_client import FAIL_CLOSED, FAIL_OPEN, Feed, InvalidToken, Unavailable
+from session_ledger_client import FAIL_CLOSED, FAIL_OPEN, AsyncVerifier, Feed, InvalidToken, Rules, Unavailable
 from session_ledger_client.feed import Follower
 from tests.conftest import PASSWORD, TestClock
 from tests.kit import Served, Session
@@ -210,3 +210,34 @@ def test_the_decision_about_staleness_must_be_made() -> None:
 
 def test_the_secret_is_not_shown() -> None:
     assert PASSWORD not in repr(Feed(client_id="a", client_secret=PASSWORD, on_stale=FAIL_OPEN))
+
+
+class Deaf(httpx.AsyncBaseTransport):
+    """A connection that loses the first cancel and answers instead."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.lost = False
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if self.lost:
+                raise
+            self.lost = True
+        return httpx.Response(503, request=request)
+
+
+async def test_a_cancel_that_is_lost_on_the_way_ends_the_feed_a_second_later() -> None:
+    connection = Deaf()
+    feed = Feed(client_id="a", client_secret="b", on_stale=FAIL_OPEN)
+    rules = Rules(issuer="https://auth.test", audience="https://api.test")
+    verifier = AsyncVerifier(rules, feed, http=lambda: httpx.AsyncClient(transport=connection))
+    verifier.start()
+    await asyncio.wait_for(connection.asked.wait(), 5)
+
+    async with asyncio.timeout(5):
+        await verifier.close()
+    assert connection.lost

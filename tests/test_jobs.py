@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,21 @@ async def test_a_job_that_fails_is_logged_and_runs_again() -> None:
         (line["event"], line["job"]) for line in lines
     ]
     assert "/secret/path" not in str(lines)
+
+
+async def test_a_job_whose_run_loses_the_cancel_ends_all_the_same() -> None:
+    begun = asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):  # as asyncio.wait_for of Python 3.11 does where the answer has come
+            await asyncio.sleep(60)
+
+    job = asyncio.create_task(jobs.every(Job("checkpoint", 0.001, work)))
+    await asyncio.wait_for(begun.wait(), 5)
+    job.cancel()
+    ended, _ = await asyncio.wait({job}, timeout=5)
+    assert {job} == ended
 
 
 async def test_a_service_runs_each_of_its_jobs(service: app.Service) -> None:

@@ -44,7 +44,18 @@ async def test_what_ends_in_time_says_nothing() -> None:
 def test_one_that_hangs_fails_by_name_and_the_others_pass(tmp_path: Path) -> None:
     (tmp_path / "test_hanging.py").write_text(HANGS)
     (tmp_path / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text().replace("= 240", "= 1"))
-    command = [sys.executable, "-m", "pytest", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider", tmp_path]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "2",
+        "--dist",
+        "worksteal",
+        "-p",
+        "no:cacheprovider",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
 
     assert 1 == done.returncode

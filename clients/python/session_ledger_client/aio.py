@@ -136,9 +136,10 @@ class _Following:
         self._task = asyncio.create_task(self._run(), name="revocation-feed")
 
     async def close(self) -> None:
-        """End at once."""
-        self._task.cancel()
-        await asyncio.wait((self._task,))
+        """End at once. Said again where it got lost: under an answer that came just then, a cancel does at times."""
+        while not self._task.done():
+            self._task.cancel()
+            await asyncio.wait((self._task,), timeout=1)
 
     async def _run(self) -> None:
         async with self._make() as http:
