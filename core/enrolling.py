@@ -112,19 +112,20 @@ class Enrolling:
     async def make_codes(self, session: Session, visit: Visit) -> tuple[str, ...]:
         """New recovery codes, shown this once; none where there is no factor that they could stand in for."""
         written, hashes = _new_codes()
-        done = await self.tools.submit(session.owner.id, enrolment.make_codes(session.owner.id, hashes), visit)
+        done = await self.tools.about_subject(session.owner.id, enrolment.make_codes(session.owner.id, hashes), visit)
         return written if done is Outcome.DONE else ()
 
     async def remove(self, session: Session, named: str, visit: Visit) -> Outcome:
         """Its owner takes one away."""
         rule = enrolment.remove(session.owner.id, named, self.required)
-        return Outcome(await self.tools.submit(session.owner.id, rule, visit))
+        return Outcome(await self.tools.about_subject(session.owner.id, rule, visit))
 
     async def reset(
         self, owner: Subject, actor: str, reason: str, visit: Visit | None = None, *, ticket: str = "", note: str = ""
     ) -> Outcome:
         """Others take all away; every session at the dashboard ends. Idempotent."""
-        return Outcome(await self.tools.submit(owner.id, enrolment.reset(owner.id, actor, reason, ticket, note), visit))
+        rule = enrolment.reset(owner.id, actor, reason, ticket, note)
+        return Outcome(await self.tools.about_subject(owner.id, rule, visit))
 
     async def change_password(self, session: Session, new: str, visit: Visit) -> Issued | Denied:
         """Change the own password. The caller asked for a fresh sign-in and checked the new one. Raises Busy."""

@@ -55,7 +55,8 @@ class Factors:
         if not factor.is_needed(owner, command.client):
             return await self.families.begin(owner, command, visit)
         # Committed before it is answered: a stolen password leaves a trace even if nothing follows.
-        await self.tools.submit(owner.id, factor.ask(owner.id, command.client, self.steps.network(owner, visit)), visit)
+        asked = factor.ask(owner.id, command.client, self.steps.network(owner, visit))
+        await self.tools.about_subject(owner.id, asked, visit)
         return Asked(self.steps.mint(Purpose.SECOND, owner.id, owner.password_version, visit))
 
     async def expected(self, text: str, visit: Visit) -> Subject | None:
@@ -148,7 +149,7 @@ class Factors:
         given = self._given(owner, typed, kind, found)
         if given is None:
             wrong = factor.fail(owner.id, DASHBOARD, kind, "wrong", network)
-            verdict = Verdict(await self.tools.submit(owner.id, wrong, visit))
+            verdict = Verdict(await self.tools.about_subject(owner.id, wrong, visit))
             return Denied(verdict, factor.FIRST_BLOCK if verdict is Verdict.THROTTLED else 0)
         proof = Proof(given, found.ceremony if found else "", purpose, alone)
         issued = await self.families.begin(owner, command, visit, proof)

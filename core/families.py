@@ -20,7 +20,7 @@ from core.visit import SignIn, Visit
 from events import family as past
 from events import ids
 from events.client import stream_of as client_stream
-from events.decision import Decide, Decision, Moment, Origin, Streams
+from events.decision import Decision, Moment, Streams
 from events.families import Held
 from events.ledger import Unavailable
 from events.subject import PREFIX as SUBJECT
@@ -135,18 +135,19 @@ class Families:
     async def sign_out(self, presented: Token, visit: Visit) -> Answer:
         """End the family of any genuine token of it, old or new; no alarm. Idempotent."""
         decide = ending.revoke(presented.family, HOLDER, "logout", nonce=presented.nonce_hash)
-        return await self._submit_for(presented.family, decide, visit)
+        return await self._tools.about_family(presented.family, decide, visit)
 
     async def sign_out_everywhere(self, presented: Token, visit: Visit) -> Answer:
         """End all families of the holder of a token whose family lives. Idempotent."""
         decide = ending.revoke_all_by(presented.family, presented.nonce_hash, "logout_all")
-        return await self._submit_for(presented.family, decide, visit)
+        return await self._tools.about_family(presented.family, decide, visit)
 
     async def revoke(
         self, stream: bytes, actor: str, reason: str, visit: Visit | None = None, *, note: str = "", ticket: str = ""
     ) -> Answer:
         """Staff, a user or the command line ends one family. Idempotent."""
-        return await self._submit_for(stream, ending.revoke(stream, actor, reason, note, ticket), visit)
+        decide = ending.revoke(stream, actor, reason, note, ticket)
+        return await self._tools.about_family(stream, decide, visit)
 
     async def authenticate(self, bearer: str, audience: str = "") -> Present | None:
         """Who presents an access token: signature and claims, then family and subject as committed now.
@@ -195,12 +196,6 @@ class Families:
         if key is None and self._tools.elsewhere(number):
             raise Unavailable
         return key
-
-    async def _submit_for(self, stream: bytes, decide: Decide, visit: Visit | None) -> Answer:
-        streams = Streams(families=frozenset((stream,)))
-        came = visit.origin if visit else Origin()
-        answer: Answer = await self._tools.ledger.submit(streams, decide, came, visit.arrived if visit else None)
-        return answer
 
     def _is_blocked(self, owner: Subject, visit: Visit) -> bool:
         """Whether many wrong passwords make this network wait; the decision looks again."""

@@ -12,6 +12,7 @@ from core.limits import Limits
 from core.master import NONCE_BYTES, MasterKeys
 from core.passwords import Hasher
 from core.policy import Policy
+from core.verdict import Answer
 from core.visit import Visit
 from events.decision import Decide, Origin, Streams
 from events.families import FamilyReader
@@ -58,8 +59,15 @@ class Tools:
         """A secret as it is stored: encrypted by the master key that signs now, for this place alone."""
         return self.master.wrap(self.master.current, place, plain, secrets.token_bytes(NONCE_BYTES))
 
-    async def submit(self, owner: bytes, rule: Decide, visit: Visit | None) -> Any:
+    async def about_family(self, stream: bytes, rule: Decide, visit: Visit | None) -> Answer:
+        """Have a rule about one family decided. Raises Unavailable."""
+        answer: Answer = await self._submit(Streams(families=frozenset((stream,))), rule, visit)
+        return answer
+
+    async def about_subject(self, stream: bytes, rule: Decide, visit: Visit | None) -> Any:
         """Have a rule about one subject decided. Raises Unavailable."""
-        streams = Streams(subjects=frozenset((owner,)))
+        return await self._submit(Streams(subjects=frozenset((stream,))), rule, visit)
+
+    async def _submit(self, streams: Streams, rule: Decide, visit: Visit | None) -> Any:
         came, arrived = (visit.origin, visit.arrived) if visit else (Origin(), None)
         return await self.ledger.submit(streams, rule, came, arrived)
