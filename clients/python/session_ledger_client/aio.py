@@ -35,7 +35,7 @@ class AsyncVerifier:
     ) -> None:
         self._reader = Reader(rules)
         self._feed = feed
-        self._addresses = Addresses(url or rules.issuer)
+        self._addresses = Addresses(rules.issuer, url)
         self._keys = keys or KeyCache()
         self._make = http
         self._http: httpx.AsyncClient | None = None
@@ -131,7 +131,7 @@ class _Following:
         self.first = asyncio.Event()
         """Set when the first answer came, or could not be had."""
         self._addresses = addresses
-        self._auth = ClientCredentials(addresses.token, feed)
+        self._auth = ClientCredentials(addresses, feed)
         self._make = http
         self._task = asyncio.create_task(self._run(), name="revocation-feed")
 

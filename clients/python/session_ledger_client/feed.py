@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
 
+from session_ledger_client.assertion import signer
 from session_ledger_client.claims import Claims
 from session_ledger_client.errors import InvalidToken, Unavailable
 
@@ -34,7 +35,10 @@ class Feed:
 
     client_id: str
     """A confidential client with the scope `revocations:read`; an operator, to see the sessions of other clients."""
-    client_secret: str = field(repr=False)
+    client_secret: str = field(default="", repr=False)
+    """How it proves itself; or `client_key`, one of the two."""
+    client_key: str = field(default="", repr=False)
+    """Its private key, as PEM: the ledger holds the public one (`client update … --keys`), and no secret need exist."""
     on_stale: Literal["fail_open", "fail_closed"]
     """There is no default: see FAIL_OPEN and FAIL_CLOSED."""
     max_age: float = 30.0
@@ -45,6 +49,10 @@ class Feed:
     """Seconds that the first tokens wait for the first answer."""
 
     def __post_init__(self) -> None:
+        if bool(self.client_secret) == bool(self.client_key):
+            raise ValueError("a client proves itself by client_secret or by client_key, one of the two")
+        if self.client_key:
+            signer(self.client_key)
         if self.on_stale not in {FAIL_OPEN, FAIL_CLOSED}:
             raise ValueError("on_stale is FAIL_OPEN or FAIL_CLOSED")
         if self.max_age < 4:

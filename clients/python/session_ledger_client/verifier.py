@@ -37,7 +37,7 @@ class Verifier:
     ) -> None:
         self._reader = Reader(rules)
         self._feed = feed
-        self._addresses = Addresses(url or rules.issuer)
+        self._addresses = Addresses(rules.issuer, url)
         self._keys = keys or KeyCache()
         self._make = http
         self._http: tuple[int, httpx.Client] | None = None
@@ -133,7 +133,7 @@ class _Following(threading.Thread):
         self.first = threading.Event()
         """Set when the first answer came, or could not be had."""
         self._addresses = addresses
-        self._auth = ClientCredentials(addresses.token, feed)
+        self._auth = ClientCredentials(addresses, feed)
         self._make = http
         self._stop = threading.Event()
 

@@ -7,6 +7,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from session_ledger_client.assertion import signer
 from session_ledger_client.feed import SCOPE, Feed
 
 TIMEOUT: Final = 5.0
@@ -14,13 +15,15 @@ _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Addresses:
-    """The routes of a ledger, by its URL."""
+    """The routes of a ledger: by its URL, which is its issuer unless another is given."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, issuer: str, url: str = "") -> None:
+        url = url or issuer
         parts = urlsplit(url)
         if parts.scheme != "https" and parts.hostname not in _LOCAL:
             raise ValueError("a ledger is reached by https, except on this machine")
         base = url.rstrip("/")
+        self.issuer = issuer
         self.keys = f"{base}/.well-known/jwks.json"
         self.token = f"{base}/oauth/token"
         self.revocations = f"{base}/v1/revocations"
@@ -32,9 +35,10 @@ class ClientCredentials(httpx.Auth):
 
     requires_response_body = True
 
-    def __init__(self, address: str, feed: Feed) -> None:
-        self._address = address
-        self._basic = httpx.BasicAuth(quote(feed.client_id, safe=""), quote(feed.client_secret, safe=""))
+    def __init__(self, addresses: Addresses, feed: Feed) -> None:
+        self._addresses = addresses
+        self._feed = feed
+        self._signer = signer(feed.client_key) if feed.client_key else None
         self._token = ""
         self._until = float("-inf")
 
@@ -43,21 +47,33 @@ class ClientCredentials(httpx.Auth):
         fetched = time.monotonic() >= self._until
         if fetched:
             yield from self._fetch()
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        answer = yield request
+        answer = yield self._signed(request)
         if answer.status_code == 401 and not fetched:
             yield from self._fetch()
+            yield self._signed(request)
+
+    def _signed(self, request: httpx.Request) -> httpx.Request:
+        request.headers.pop("Authorization", None)
+        if self._token:
             request.headers["Authorization"] = f"Bearer {self._token}"
-            yield request
+        return request
 
     def _fetch(self) -> Generator[httpx.Request, httpx.Response, None]:
-        asked = httpx.Request("POST", self._address, data={"grant_type": "client_credentials", "scope": SCOPE})
-        answer = yield next(self._basic.auth_flow(asked))
+        answer = yield self._asked()
         self._token, self._until = "", float("-inf")
         if answer.status_code == 200:
             said = answer.json()
             self._token = str(said["access_token"])
             self._until = time.monotonic() + float(said["expires_in"]) * 0.8
+
+    def _asked(self) -> httpx.Request:
+        asked = {"grant_type": "client_credentials", "scope": SCOPE}
+        feed, addresses = self._feed, self._addresses
+        if self._signer is not None:
+            proof = self._signer.proof(feed.client_id, addresses.issuer)
+            return httpx.Request("POST", addresses.token, data=asked | proof)
+        basic = httpx.BasicAuth(quote(feed.client_id, safe=""), quote(feed.client_secret, safe=""))
+        return next(basic.auth_flow(httpx.Request("POST", addresses.token, data=asked)))
 
 
 def client() -> httpx.Client:
