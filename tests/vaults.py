@@ -49,7 +49,7 @@ class Vault:
     """One server that holds everything in memory, with a KV engine of version 2 at `secret`."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = free_port(following=1)  # the next one is for its cluster: it asks nobody
         self.url = f"http://127.0.0.1:{self.port}"
         self.token = secrets.token_hex(12)
 
