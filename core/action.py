@@ -27,6 +27,8 @@ class Outcome(StrEnum):
     """It was so already."""
     CONFLICT = "conflict"
     """It would hit another subject than was shown."""
+    MORE = "more"
+    """More live than this person may end with what they confirmed."""
     ERASED = "erased"
     """The subject was erased meanwhile: nothing of it lives, and nothing is typed about it any more."""
 
@@ -51,6 +53,8 @@ class Kill(NamedTuple):
     subject: bytes
     shown: tuple[bytes, ...]
     everything: bool
+    most: int | None = None
+    """So many may end by it, whatever was shown; None for no limit."""
 
 
 def kill(command: Kill) -> Decide:
@@ -73,6 +77,8 @@ def kill(command: Kill) -> Decide:
         if is_erased(states, command.subject):
             return Decision(Outcome.ERASED)
         living = list(states.living_of(command.subject)) if command.everything else [one for one in shown if one.living]
+        if command.most is not None and len(living) > command.most:
+            return Decision(Outcome.MORE)
         return Decision(Outcome.DONE, _killed(command, living))
 
     return knowing(wanted, decide)

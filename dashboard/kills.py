@@ -23,6 +23,12 @@ MOVED: Final = Problem(
     "another_subject",
     "This would end families of somebody who was not shown. Nothing was ended: open the preview again.",
 )
+GROWN: Final = Problem(
+    409,
+    "more_by_now",
+    "More families live by now than could be ended without another look. Nothing was ended: open the preview again.",
+)
+REFUSED: Final = {Outcome.CONFLICT: MOVED, Outcome.MORE: GROWN}
 SHOWN: Final = 200
 """Families of one user that a preview lists."""
 
@@ -66,23 +72,26 @@ async def kill(
     if scope not in SCOPES:
         given = given._replace(flaws={**given.flaws, "scope": "Choose what to end."})
     shown = _shown(fields, family_id, scope)
-    hurdles = danger.hurdles(staff, len(shown), door.now())
+    # What the form says was shown is its sender's word; what lives is not.
+    count = max(len(shown), len(seen.living)) if scope == "everything" else len(shown)
+    hurdles = danger.hurdles(staff, count, door.now())
     if hurdles.role:
-        return answers.refused(request, door, too_many(len(shown)))
+        return answers.refused(request, door, too_many(count))
     if hurdles.password:
         return answers.see_other(way.to_prove(f"/dashboard/families/{family_id}/kill"))
-    if hurdles.large and not danger.typed_right(asked.text(fields, "number"), len(shown)):
-        given = given._replace(flaws={**given.flaws, "number": f"Type the number of families: {len(shown)}."})
+    if hurdles.large and not danger.typed_right(asked.text(fields, "number"), count):
+        given = given._replace(flaws={**given.flaws, "number": f"Type the number of families: {count}."})
     if given.flaws:
         return answers.html(_page(door, staff, seen, given, scope if scope in SCOPES else "family"), 422)
     stream = asked.action_id(fields)
     confirmed = Confirmed(
         stream, actor_of(staff), given.reason, given.ticket, given.note, way.whole(asked.text(fields, "position")) or 0
     )
-    command = Kill(confirmed, seen.held.family.subject, shown, everything=scope == "everything")
+    most = None if hurdles.large else danger.FEW
+    command = Kill(confirmed, seen.held.family.subject, shown, everything=scope == "everything", most=most)
     outcome = await door.actions.kill(command, visit_of(request).origin)
-    if outcome is Outcome.CONFLICT:
-        return answers.refused(request, door, MOVED)
+    if outcome in REFUSED:
+        return answers.refused(request, door, REFUSED[outcome])
     if outcome in {Outcome.UNKNOWN, Outcome.ERASED}:
         raise NotFoundException
     return await after(request, door, staff, stream)

@@ -135,6 +135,18 @@ async def test_signing_out_everywhere_ends_families_that_began_after_the_preview
     assert (await scene.state(late)).status == REVOKED
 
 
+async def test_no_more_end_than_whoever_confirmed_may_end(scene: Scene) -> None:
+    alice = await scene.subject("alice")
+    shown, late = await scene.family(alice), await scene.family(alice)
+    refused = Kill(scene.confirmed(scene.id()), alice, (shown,), everything=True, most=1)
+    allowed = refused._replace(confirmed=scene.confirmed(scene.id()), most=2)
+
+    assert Outcome.MORE is await scene.actions.kill(refused, Origin())
+    assert [True, True] == [(await scene.state(each)).living for each in (shown, late)]
+    assert Outcome.DONE is await scene.actions.kill(allowed, Origin())
+    assert [False, False] == [(await scene.state(each)).living for each in (shown, late)]
+
+
 async def test_a_kill_that_would_hit_another_subject_changes_nothing(scene: Scene) -> None:
     alice, bob = await scene.subject("alice"), await scene.subject("bob")
     bobs = await scene.family(bob)

@@ -384,6 +384,26 @@ async def test_nothing_selected_is_told(staff: app.Service, browser: Browser) ->
     assert "action.planned" not in await types(staff)
 
 
+@pytest.mark.parametrize("shown", ["", "fam_aaaaaaaaaaaaaaaaaaaaaaaaaa"])
+async def test_what_a_form_says_was_shown_does_not_lower_the_hurdles(
+    staff: app.Service, browser: Browser, ahead: Ahead, shown: str
+) -> None:
+    """Up to a few a responder ends everything of somebody; how many live is counted here, not in the form."""
+    many = await sessions(staff, 26)
+    everything = {"scope": "everything", "shown": shown}
+    await browser.signs_in("bob")
+    as_responder = await confirms(browser, await browser.opens(f"/dashboard/families/{many[0]}/kill"), **everything)
+    assert "26 families in one action take an admin" in as_responder.text
+    await browser.signs_in("admin")
+    ahead.seconds = 11 * 60.0
+    stale = await confirms(browser, await browser.opens(f"/dashboard/families/{many[0]}/kill"), **everything)
+
+    assert (403, 303) == (as_responder.status_code, stale.status_code)
+    assert "re-authenticate" in stale.headers["location"]
+    assert {"living"} == {await status_of(staff, each) for each in many}
+    assert "action.started" not in await types(staff)
+
+
 async def test_more_than_a_few_take_an_admin_a_fresh_password_and_the_number(
     staff: app.Service,
     browser: Browser,
