@@ -1,7 +1,6 @@
 """Requests to addresses that others named: only to checked addresses, no redirects, bounded in time and size."""
 
 import asyncio
-import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -13,6 +12,7 @@ import httpcore
 import msgspec
 
 from core import backoff, secevent, target
+from core.names import Names
 from core.target import Barred, Reach
 
 CONNECT_SECONDS: Final = 5.0
@@ -58,21 +58,15 @@ class _Stopped(Exception):
         self.code = code
 
 
-async def resolve(host: str, port: int) -> list[str]:
-    """As the system does it."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(one[4][0]) for one in found))
-
-
 class _Guarded(httpcore.AsyncNetworkBackend):
     """Resolves a name once, checks every address, and connects to one that was checked: no second look-up between.
 
     The name stays in the request: TLS is verified for it, whatever address it leads to.
     """
 
-    def __init__(self, reach: Reach, resolve_: Resolve) -> None:
+    def __init__(self, reach: Reach, resolve: Resolve) -> None:
         self._reach = reach
-        self._resolve = resolve_
+        self._resolve = resolve
         self._inner = httpcore.AnyIOBackend()
 
     async def connect_tcp(
@@ -94,7 +88,8 @@ class _Guarded(httpcore.AsyncNetworkBackend):
     async def checked(self, host: str, port: int) -> list[str]:
         """All addresses of the host. One that is barred bars them all: who answers so has no good reason to."""
         try:
-            found = await asyncio.wait_for(self._resolve(host, port), CONNECT_SECONDS)
+            async with asyncio.timeout(CONNECT_SECONDS):
+                found = await self._resolve(host, port)
         except (OSError, UnicodeError, TimeoutError):
             raise _Stopped(UNRESOLVED) from None
         if not all(target.is_open(address, self._reach.networks) for address in found):
@@ -111,9 +106,9 @@ def _trust() -> ssl.SSLContext:
 class Outbound:
     """Posts. One for a process; `close` ends its connections."""
 
-    def __init__(self, reach: Reach, resolve_: Resolve = resolve, trust: ssl.SSLContext | None = None) -> None:
+    def __init__(self, reach: Reach, resolve: Resolve | None = None, trust: ssl.SSLContext | None = None) -> None:
         self.reach = reach
-        self._guarded = _Guarded(reach, resolve_)
+        self._guarded = _Guarded(reach, resolve or Names())
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trust or _trust(),
             max_connections=CONNECTIONS,
