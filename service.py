@@ -275,7 +275,7 @@ class Service:
             signed_in=self._signed_in,
             nobody=self.metrics.nobody,
             elsewhere=self.agreement.is_elsewhere,
-            works=self.clients.works,
+            client_of=self.clients.get,
             country_of=self.geography.country_of,
         )
 

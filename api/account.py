@@ -67,6 +67,9 @@ class PasswordRequest(msgspec.Struct, forbid_unknown_fields=True):
         return "PasswordRequest()"
 
 
+NOT_OURS = Problem(403, "not_first_party", "Passwords are changed at an application of ours.")
+
+
 async def who(
     request: Request[Any, Any, Any], door: Door, audience: str = "", place: Place | None = None
 ) -> Present | Response[Any]:
@@ -105,12 +108,12 @@ async def me(request: Request[Any, Any, Any], door: Given) -> Response[Me]:
 
 @get("/sessions", security=OF_USER, responses=documented(401, 503))
 async def sessions(request: Request[Any, Any, Any], door: Given) -> Response[Sessions]:
-    """Where am I signed in? Living sessions, newest first."""
+    """Where am I signed in? Living sessions, newest first; those of an application that is not ours are its own."""
     present = await who(request, door)
     if isinstance(present, Response):
         return present
     found = await door.reader.of_subject(present.subject.id)
-    living = [one for one in found if one.living]
+    living = [one for one in found if one.living and _may_see(door, present, one)]
     contexts = await door.history.last_contexts(living)
     shown = [_session(one, present, contexts.get(one.id, Context())) for one in living]
     return Response(Sessions(shown), headers=dict(NO_STORE))
@@ -128,7 +131,7 @@ async def end_session(
         return present
     stream = ids.from_text(family.PREFIX, family_id)
     held = await door.reader.get(stream) if stream else None
-    if stream is None or held is None or held.family.subject != present.subject.id:
+    if stream is None or held is None or not _is_mine(door, present, held.family):
         return answers.said(Problem(404, "session_not_found", "You have no session of this id."))
     await door.families.revoke(stream, "subject", "ended_by_user", visit(request))
     return Response(None, status_code=204, headers=dict(NO_STORE))
@@ -142,6 +145,8 @@ async def password(
     present = await who(request, door)
     if isinstance(present, Response):
         return present
+    if not _is_ours(door, present):
+        return answers.said(NOT_OURS)
     if present.family.carriage == "cookie" and is_foreign(request, present.family.client, door):
         return answers.said(CSRF_FAILED)  # the answer sets cookies
     try:
@@ -150,6 +155,21 @@ async def password(
         return answers.said(Problem(400, weak.weakness.reason.value, weak.weakness.text))
     issued = await door.families.change_password(present, data.current, new, visit(request))
     return answers.denied(request, issued) if isinstance(issued, Denied) else answers.tokens(request, issued)
+
+
+def _is_ours(door: Door, present: Present) -> bool:
+    """Whether the application that asks is one to which people may give their password."""
+    app = door.clients.get(present.family.client)
+    return app is not None and bool(app.first_party)
+
+
+def _may_see(door: Door, present: Present, state: family.Family) -> bool:
+    """An application of somebody else acts for its user in its own sessions, and in no other."""
+    return state.client == present.family.client or _is_ours(door, present)
+
+
+def _is_mine(door: Door, present: Present, state: family.Family) -> bool:
+    return state.subject == present.subject.id and _may_see(door, present, state)
 
 
 def _session(state: family.Family, present: Present, context: Context) -> Session:

@@ -17,6 +17,7 @@ from api.door import Given
 from api.problems import documented
 from core import scope as scopes
 from core.access import AccessClaims
+from core.issued import Present
 from core.problem import Problem, invalid
 from edge import passage_of
 
@@ -63,7 +64,7 @@ async def verify(
     if not all(scopes.WORD.fullmatch(word) for word in needed.split(" ") if word):
         return answers.said(NO_SCOPE)
     found = await account.who(request, door, audience, _held(request, origin) if origin else None)
-    return found if isinstance(found, Response) else _lacking(found.claims, needed) or _said(found.claims)
+    return found if isinstance(found, Response) else _lacking(found.claims, needed) or _said(found)
 
 
 @route(
@@ -80,7 +81,7 @@ async def verify_for(request: Request[Any, Any, Any], door: Given) -> Response[b
     Those are its client's words, so nothing of them is read.
     """
     found = await account.who(request, door)
-    return found if isinstance(found, Response) else _said(found.claims)
+    return found if isinstance(found, Response) else _said(found)
 
 
 def _held(request: Request[Any, Any, Any], origin: str) -> Place:
@@ -97,13 +98,15 @@ def _lacking(claims: AccessClaims, needed: str) -> Response[Any] | None:
     return answers.said(refusal, {"WWW-Authenticate": challenge})
 
 
-def _said(claims: AccessClaims) -> Response[bytes]:
+def _said(found: Present) -> Response[bytes]:
+    """What the gateway passes on. Roles are those of now, not of when the token was made."""
+    claims = found.claims
     told = {
         "X-Session-Subject": claims.sub,
         "X-Session-Family": claims.sid,
         "X-Session-Client": claims.client_id,
         "X-Session-Scope": claims.scope,
-        "X-Session-Roles": " ".join(claims.roles),
+        "X-Session-Roles": found.subject.roles,
         "X-Session-Expires": str(claims.exp),
     }
     return Response(b"", headers=NO_STORE | told, media_type="text/plain")

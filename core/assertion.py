@@ -3,10 +3,9 @@
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from core import beginning, policy, scope
+from core import beginning, judgement, policy, scope
 from core.beginning import Begin
 from core.ending import revocation
-from core.judgement import lapse
 from core.policy import SECOND
 from core.repeat import Place
 from core.token import hash_nonce
@@ -16,7 +15,6 @@ from events.client import Client
 from events.decision import Decide, Decision, Moment, States, knowing
 from events.family import Family
 from events.log import STREAM as LOG
-from events.log import Log
 from events.subject import Subject
 
 
@@ -72,7 +70,7 @@ def begin_for(command: Assert) -> Decide:
         for place in command.before:
             state = states.family(place.family)
             if state is not None:
-                return Decision(_again(begin, place, state, app, states.log(), moment))
+                return Decision(_again(begin, place, state, states, moment))
         hindrance = _hindrance(begin, states, owner, app, moment)
         if hindrance is not None or owner is None or app is None:
             return Decision(Assertion(hindrance or Outcome.UNKNOWN))
@@ -98,7 +96,7 @@ def _hindrance(
     replaced = states.family(begin.replaces)
     if replaced is None or (replaced.subject, replaced.client) != (begin.subject, begin.client):
         return Outcome.NOT_REPLACED
-    return None if _lives(replaced, app, begin, states.log(), moment) else Outcome.ENDED
+    return Outcome.ENDED if _has_ended(replaced, begin, states, moment) else None
 
 
 def _unfit(owner: Subject | None) -> Outcome | None:
@@ -111,10 +109,9 @@ def _unfit(owner: Subject | None) -> Outcome | None:
     return None if owner.enabled else Outcome.DISABLED
 
 
-def _lives(state: Family, app: Client, begin: Begin, log: Log | None, moment: Moment) -> bool:
-    """Whether a refresh could go on: as `core.judgement.weigh` looks at it."""
-    ended = log is not None and (state.started_at < log.recovered_at or log.has_revoked(state.key))
-    return state.living and not ended and not lapse(state, policy.of(app, begin.defaults), moment.now)
+def _has_ended(state: Family, begin: Begin, states: States, moment: Moment) -> bool:
+    owner, app = states.subject(begin.subject), states.client(client.stream_of(begin.client))
+    return judgement.ended(state, owner, app, states.log(), begin.defaults, moment.now) is not None
 
 
 def _begun(command: Assert, states: States, owner: Subject, app: Client, moment: Moment) -> Decision:
@@ -136,11 +133,12 @@ def _issued_at(state: Family, app: Client, begin: Begin, moment: Moment) -> int:
     return min(issued, moment.wall // SECOND)
 
 
-def _again(begin: Begin, place: Place, state: Family, app: Client | None, log: Log | None, moment: Moment) -> Assertion:
+def _again(begin: Begin, place: Place, state: Family, states: States, moment: Moment) -> Assertion:
     """The same tokens: all that they say stands in the family, and its first token can be derived again."""
     if hash_nonce(place.nonce) != state.nonce:
         return Assertion(Outcome.OTHER)
-    if app is None or not app.enabled or not _lives(state, app, begin, log, moment):
+    app = states.client(client.stream_of(begin.client))
+    if app is None or _has_ended(state, begin, states, moment):
         return Assertion(Outcome.ENDED)
     if state.generation != 1:
         return Assertion(Outcome.USED)

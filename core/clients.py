@@ -60,11 +60,6 @@ class Clients:
         """The client of this name, disabled ones too."""
         return self._known.get(name)
 
-    def works(self, name: str) -> bool:
-        """Whether there is such a client and it is enabled."""
-        state = self._known.get(name)
-        return state is not None and state.enabled
-
     def all(self) -> list[Client]:
         """All of them, by name."""
         return sorted(self._known.values(), key=lambda one: one.client)

@@ -3,7 +3,7 @@
 import secrets
 import time
 
-from core import access, beginning, ending, family, subject, token
+from core import access, beginning, ending, family, judgement, subject, token
 from core.access import AccessClaims
 from core.behind import Behind
 from core.dpop import Proof as KeyProof
@@ -161,9 +161,17 @@ class Families:
         if not isinstance(claims, AccessClaims):
             return None
         held = await tools.families.get(ids.parse(past.PREFIX, claims.sid))
-        if not _good(claims, held) or held is None or held.subject is None or not tools.works(claims.client_id):
+        if held is None or held.subject is None or not _are_of(claims, held.family) or not self.lives(held):
             return None
         return Present(claims, held.family, held.subject)
+
+    def lives(self, held: Held) -> bool:
+        """Whether tokens of the family count: by what is committed and by the client as last read."""
+        tools, state = self._tools, held.family
+        over = judgement.ended(
+            state, held.subject, tools.client_of(state.client), held.log, tools.terms.defaults, tools.now()
+        )
+        return over is None
 
     async def change_password(self, present: Present, current: str, new: str, visit: Visit) -> Issued | Denied:
         """Every family of the user ends, a new one begins. The caller has checked that the new password may be one."""
@@ -217,7 +225,5 @@ class Families:
         await self._tools.ledger.submit(Streams(subjects=frozenset((owner.id,))), decide)
 
 
-def _good(claims: AccessClaims, held: Held | None) -> bool:
-    if held is None or held.subject is None or not held.living or not held.subject.enabled:
-        return False
-    return ids.to_text(SUBJECT, held.subject.id) == claims.sub and held.family.client == claims.client_id
+def _are_of(claims: AccessClaims, state: past.Family) -> bool:
+    return ids.to_text(SUBJECT, state.subject) == claims.sub and state.client == claims.client_id

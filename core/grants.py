@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from core import access, judgement, policy, scope
+from core import access, policy, scope
 from core.access import AccessClaims, ClientClaims
 from core.clients import Clients
 from core.families import Families
@@ -119,7 +119,7 @@ class Grants:
         refresh = self._families.read_token(text)
         if refresh is not None:
             held = await self._reader.get(refresh.family)
-            if held is None or held.family.client != caller.client or not self._lives(held):
+            if held is None or held.family.client != caller.client or not self._families.lives(held):
                 return None
             state = held.family
             current = refresh.nonce_hash == state.nonce and refresh.generation == state.generation
@@ -133,7 +133,7 @@ class Grants:
         if not self._concerns(claims, caller):
             return None
         held = await self._reader.get(ids.parse(FAMILY, claims.sid))
-        if held is None or not self._lives(held) or not _are_of(claims, held):
+        if held is None or not self._families.lives(held) or not _are_of(claims, held):
             return None
         return Worth(claims, held)
 
@@ -176,15 +176,6 @@ class Grants:
             return True
         listed = caller.audiences.split() or [self.terms.audience]
         return INTROSPECT in scope.words(caller.scopes) and (bool(caller.operator) or claims.aud in listed)
-
-    def _lives(self, held: Held) -> bool:
-        """Whether a refresh could still go on: family, user and client work, and no limit has passed."""
-        app = self._clients.get(held.family.client)
-        if app is None or not app.enabled or held.subject is None or not held.subject.enabled:
-            return False
-        return held.family.living and not judgement.lapse(
-            held.family, policy.of(app, self.terms.defaults), self._families.now()
-        )
 
 
 def _are_of(claims: AccessClaims, held: Held) -> bool:

@@ -65,29 +65,17 @@ def _stands_wrongly(token: Token, state: Family, log: Log | None) -> bool:
     return token.generation == state.generation or (log is not None and log.has_revoked(token.key))
 
 
-def weigh(  # noqa: C901 - one row of the design's table each, in its order
+def weigh(
     command: Refresh, state: Family, owner: Subject | None, app: Client | None, log: Log | None, moment: Moment
 ) -> tuple[Verdict, str]:
     """As `judge`, for a token that is known to be of this family: also what staff ask about its newest one."""
     foreign = _foreign(command, state)
     if foreign:
         return foreign
-    if state.status == REVOKED:
-        return Verdict.REVOKED, ""
-    if state.status == EXPIRED:
-        return Verdict.EXPIRED, ""
-    if owner is None or not owner.enabled:
-        return Verdict.REVOKED, "subject"
-    if app is None or not app.enabled:
-        return Verdict.REVOKED, "client_disabled"
-    if log is not None and state.started_at < log.recovered_at:
-        return Verdict.REVOKED, "recovered"
-    if log is not None and log.has_revoked(state.key):
-        return Verdict.REVOKED, "master_key"
+    over = ended(state, owner, app, log, command.defaults, moment.now)
+    if over or app is None:
+        return over or (Verdict.REVOKED, "client_disabled")
     applied = policy.of(app, command.defaults)
-    lapsed = lapse(state, applied, moment.now)
-    if lapsed:
-        return Verdict.EXPIRED, lapsed
     if command.token.generation > state.generation:
         return Verdict.AHEAD, "ahead"
     seen = seen_by(command, state, state.key)
@@ -100,6 +88,30 @@ def weigh(  # noqa: C901 - one row of the design's table each, in its order
     if objection:
         return objection
     return (Verdict.ROTATED, "") if current else (Verdict.RETRIED, "")
+
+
+def ended(
+    state: Family, owner: Subject | None, app: Client | None, log: Log | None, defaults: Policy, now: int
+) -> tuple[Verdict, str] | None:
+    """Why no token of a family counts any more, refresh or access, whoever has it; None while it lives.
+
+    First condition that holds. Whatever asks whether a session is alive asks this (ASVS 7.4.1, RFC 7662 §4): a refresh,
+    the account's routes, gateways, introspection, and an application that wants another family in the place of one.
+    """
+    if state.status == REVOKED:
+        return Verdict.REVOKED, ""
+    if state.status == EXPIRED:
+        return Verdict.EXPIRED, ""
+    if owner is None or not owner.enabled:
+        return Verdict.REVOKED, "subject"
+    if app is None or not app.enabled:
+        return Verdict.REVOKED, "client_disabled"
+    if log is not None and state.started_at < log.recovered_at:
+        return Verdict.REVOKED, "recovered"
+    if log is not None and log.has_revoked(state.key):
+        return Verdict.REVOKED, "master_key"
+    lapsed = lapse(state, policy.of(app, defaults), now)
+    return (Verdict.EXPIRED, lapsed) if lapsed else None
 
 
 def _foreign(command: Refresh, state: Family) -> tuple[Verdict, str] | None:

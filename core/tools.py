@@ -14,6 +14,7 @@ from core.passwords import Hasher
 from core.policy import Policy
 from core.verdict import Answer
 from core.visit import Visit
+from events.client import Client
 from events.decision import Decide, Origin, Streams
 from events.families import FamilyReader
 from events.ledger import Ledger
@@ -50,8 +51,8 @@ class Tools:
     """Told of each sign-in with a name that nobody has."""
     elsewhere: Callable[[int], bool] = lambda _number: False
     """Whether another process may know this master key, which is not here."""
-    works: Callable[[str], bool] = lambda _client: True
-    """Whether a client is enabled, as last read."""
+    client_of: Callable[[str], Client | None] = lambda _name: None
+    """A client as last read."""
     country_of: CountryOf = lambda _ip: ""
     """Asked for each refresh, so it must not wait for anything."""
 

@@ -1,9 +1,9 @@
 """Reading families: by id together with their subject, by subject, and in slices for the sweeper."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, literal_column, select
+from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from events import projections, reads, schema, standing
@@ -29,18 +29,12 @@ class Held(NamedTuple):
 
     family: Family
     subject: Subject | None
-    recovered_at: int = 0
-    """The log was recovered then (microseconds), and what had begun before has ended; 0 where that never happened."""
-
-    @property
-    def living(self) -> bool:
-        """Whether the family is alive, as far as its own state and the log's can tell."""
-        return self.family.living and self.family.started_at >= self.recovered_at
+    log: Log | None = None
+    """The log's own state: some of it ends families."""
 
 
-_RECOVERED_AT = func.coalesce(
-    select(schema.log.c.recovered_at).where(schema.log.c.id == STREAM).scalar_subquery(), literal_column("0")
-)
+_HELD = projections.FAMILY_AND_OWNER.add_columns(*schema.log.c).outerjoin(schema.log, schema.log.c.id == STREAM)
+_LOG = -len(schema.log.c)
 
 
 _F = schema.families.c
@@ -120,10 +114,15 @@ class FamilyReader:
             return [Family(*row) for row in await connection.execute(query)]
 
     async def _fetch_held(self, wanted: frozenset[bytes]) -> Mapping[bytes, Held]:
-        query = projections.FAMILY_AND_OWNER.add_columns(_RECOVERED_AT).where(schema.families.c.id.in_(wanted))
+        query = _HELD.where(schema.families.c.id.in_(wanted))
         async with reads.snapshot(self._engine) as connection:
             rows = (await connection.execute(query)).all()
-        return {row[0]: Held(*projections.family_and_owner(row[:-1]), row[-1]) for row in rows}
+        return {row[0]: _held(row) for row in rows}
+
+
+def _held(row: Sequence[Any]) -> Held:
+    log = row[_LOG:]
+    return Held(*projections.family_and_owner(row[:_LOG]), None if log[0] is None else Log(*log))
 
 
 def _seen(connection: Connection, streams: Sequence[bytes], clients: Sequence[bytes] = ()) -> States:

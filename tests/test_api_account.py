@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 import app
 from api.dpop import ALGS
 from events import ids
+from tests.applications import application, issued_to
 from tests.conftest import PASSWORD, MakeSettings, running, visiting
 from tests.visitors import (
     ALICE,
@@ -322,6 +323,31 @@ async def test_one_of_my_sessions_can_be_ended_and_ended_again(http: httpx.Async
     assert code(await refresh(http, lost["refresh_token"])) == (401, "session_revoked")
     assert code(await me(http, lost["access_token"])) == (401, "invalid_token")
     assert (await me(http, kept["access_token"])).status_code == 200
+
+
+async def test_an_application_that_is_not_ours_acts_in_its_own_sessions_alone(
+    service: app.Service, http: httpx.AsyncClient
+) -> None:
+    for name, ours in (("partner", 0), ("backend", 1)):
+        await application(service, name, first_party=ours)
+    foreign, other, own = [await issued_to(service, name) for name in ("partner", "partner", "backend")]
+    web = await sign_in(http, "alice", ALICE)
+    families = {one: ids.to_text("fam", tokens.family.id) for one, tokens in (("other", other), ("own", own))}
+
+    told = [await http.get("/auth/sessions", headers=bearer(one.access_token)) for one in (foreign, own)]
+    shown = [[one["client_id"] for one in answer.json()["sessions"]] for answer in told]
+    ends = [
+        await http.delete(f"/auth/sessions/{family}", headers=bearer(foreign.access_token))
+        for family in (web["family_id"], families["own"], families["other"])
+    ]
+    asked = {"current": ALICE, "new": NEW}
+    password = await http.post("/auth/password", json=asked, headers=bearer(foreign.access_token))
+
+    assert [["partner", "partner"], ["web", "backend", "partner", "partner"]] == shown
+    assert [404, 404, 204] == [one.status_code for one in ends]
+    assert (403, "not_first_party") == code(password)
+    assert (await me(http, web["access_token"])).status_code == 200
+    assert (await http.delete(f"/auth/sessions/{web['family_id']}", headers=bearer(own.access_token))).is_success
 
 
 async def test_who_ends_the_session_he_is_in_is_out(http: httpx.AsyncClient) -> None:

@@ -22,7 +22,7 @@ from tests.keyholders import KeyHolder, bound_sign_in
 from tests.kit import Served
 from tests.ports import free_port
 from tests.processes import PATIENCE
-from tests.visitors import bearer, code, sign_in, stream_of
+from tests.visitors import ALICE, bearer, code, register, sign_in, stream_of
 
 VERIFY = "/v1/verify"
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -56,6 +56,22 @@ async def test_gateways_may_ask_with_the_method_and_path_of_what_they_hold(http:
     bad = [(await http.request(method, address, headers=bearer("nonsense"))).status_code for method in METHODS]
 
     assert ([200] * 7, [401] * 7) == (good, bad)
+
+
+async def test_roles_are_those_of_now_and_not_of_when_the_token_was_made(
+    service: app.Service, http: httpx.AsyncClient
+) -> None:
+    await register(service, "alice", ALICE)
+    owner = await service.subjects.find("alice")
+    assert owner is not None
+    await service.subjects.change_roles(owner, "responder viewer", "cli")
+    token = (await sign_in(http, "alice", ALICE))["access_token"]
+    had = await http.get(VERIFY, headers=bearer(token))
+    await service.subjects.change_roles(owner, "viewer", "cli")
+    has = await http.get(VERIFY, headers=bearer(token))
+
+    assert ("responder viewer", "viewer") == (had.headers["x-session-roles"], has.headers["x-session-roles"])
+    assert ["viewer"] == (await http.get("/auth/me", headers=bearer(token))).json()["roles"]
 
 
 async def test_a_session_that_ended_a_moment_ago_is_refused_at_once(
