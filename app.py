@@ -109,6 +109,7 @@ class Application:
         config = EdgeConfig(
             settings.public_url,
             settings.trusted_proxies,
+            frozenset(settings.allowed_hosts),
             repeatable=asked.REPEATED,
             unavailable=(Unavailable, Busy, KeyUnavailable),
             page=self._pages.error,

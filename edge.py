@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import secrets
 import time
 from base64 import urlsafe_b64encode
@@ -36,6 +37,10 @@ SHARED: Final = ("/auth/", "/oauth/token")
 UNREAD: Final = "/v1/verify/"
 """Behind it stands the request that a gateway holds: its query has the form that its application likes."""
 
+ANYWHERE: Final = "/health/"
+"""Answered under any name: what watches us often knows an address alone."""
+
+_PORT: Final = re.compile(r":[0-9]*$")
 _WITHOUT_BODY: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _METHODS: Final = _WITHOUT_BODY | {"POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT"}
 
@@ -202,7 +207,7 @@ class _Exchange:
             return NOT_FOUND
         if query and not path.startswith(UNREAD) and (flaw := form_flaw(query, config.repeatable)):
             return invalid(f"Query: {flaw}.")
-        if config.hosts and self.fields.get(b"host", b"").decode("latin-1").lower() not in config.hosts:
+        if config.hosts and not path.startswith(ANYWHERE) and _name(self.fields.get(b"host", b"")) not in config.hosts:
             return Problem(421, "misdirected", "This service is not reached under that name.")
         return None
 
@@ -305,6 +310,10 @@ class _Exchange:
 def _request_id() -> str:
     """16 characters: milliseconds since the epoch, so that the log's index of them grows at one end, and chance."""
     return urlsafe_b64encode((time.time_ns() // 1_000_000).to_bytes(6) + secrets.token_bytes(6)).decode()
+
+
+def _name(host: bytes) -> str:
+    return _PORT.sub("", host.decode("latin-1").lower())
 
 
 def _at_dashboard(path: str) -> bool:

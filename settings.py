@@ -52,6 +52,14 @@ def origin(url: str) -> str:
     return f"{scheme}://{host}" if port in (None, _DEFAULT_PORTS[scheme]) else f"{scheme}://{host}:{port}"
 
 
+def host(name: str) -> str:
+    """`name` as clients write it in a request. Raises ValueError where it is more than the name of a host."""
+    found = name.strip().lower()
+    if not re.fullmatch(r"[a-z0-9.-]+|\[[0-9a-f:.]+\]", found):
+        raise ValueError("must be names of hosts without ports, such as login.example.com")
+    return found
+
+
 def database_url(url: str) -> str:
     """The address of a database as we use it. Raises ValueError, which holds nothing of it."""
     if re.fullmatch(r"sqlite:///[^?:]+", url):
@@ -103,6 +111,7 @@ def _off(text: Any) -> Any:
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Hosts = Annotated[tuple[Annotated[str, AfterValidator(host)], ...], NoDecode, BeforeValidator(_split)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(origin)], ...], NoDecode, BeforeValidator(_split)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_split)]
@@ -162,6 +171,11 @@ class Settings(BaseSettings):
         default_factory=lambda given: (given["public_url"],),
         description="Origins whose pages may use the client `web` with cookies, separated by commas. Only "
         "`LEDGER_PUBLIC_URL` unless set.",
+    )
+    allowed_hosts: Hosts = Field(
+        default=(),
+        description="Names under which we may be asked, separated by commas, without ports; another one gets 421, but "
+        "for `/health/`. Any name unless set: what is answered never depends on it.",
     )
     geo_databases: Paths = Field(
         default=(),

@@ -31,7 +31,12 @@ _AUDIENCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-\"$-~]{1,250}")
 MAX_LISTED: Final = 32
 MIN_ACCESS_TTL: Final = 30
 MIN_TTL: Final = 60
-MAX_TTL: Final = 10 * 365 * 86_400
+DAY: Final = 86_400
+MAX_TTL: Final = 400 * DAY
+"""Browsers keep no cookie for longer (RFC 6265bis §5.5), and the settings allow no more either."""
+MAX_OF_DASHBOARD: Final = {"idle_ttl": 3600, "absolute_ttl": DAY}
+"""Who may end anybody's sessions signs in every day (NIST SP 800-63B-4 §2.2.3: 24 hours, an hour unused).
+It does not follow the settings, which are for users."""
 REACTIONS: Final = (OBSERVE, REQUIRE_LOGIN, REVOKE)
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _OF_DASHBOARD: Final = frozenset("origins type first_party audiences scopes operator dpop keys keys_only".split())
@@ -102,8 +107,10 @@ def _lifetimes(fact: ClientRegistered) -> Iterator[Flaw]:
     if fact.access_ttl and not MIN_ACCESS_TTL <= fact.access_ttl <= MAX_ACCESS_TTL:
         yield Flaw("access_ttl", f"Access tokens live {MIN_ACCESS_TTL} to {MAX_ACCESS_TTL} seconds.")
     for name in ("idle_ttl", "absolute_ttl"):
-        if getattr(fact, name) and not MIN_TTL <= getattr(fact, name) <= MAX_TTL:
-            yield Flaw(name, f"A lifetime of families is {MIN_TTL} to {MAX_TTL} seconds.")
+        given, at_dashboard = getattr(fact, name), fact.client == DASHBOARD
+        most = MAX_OF_DASHBOARD[name] if at_dashboard else MAX_TTL
+        if (given or at_dashboard) and not MIN_TTL <= given <= most:
+            yield Flaw(name, f"A lifetime of families is {MIN_TTL} to {most} seconds.")
     if fact.absolute_ttl and fact.idle_ttl > fact.absolute_ttl:
         yield Flaw("idle_ttl", "A family cannot be idle for longer than it can live.")
     if not -1 <= fact.leeway <= (fact.access_ttl or MAX_ACCESS_TTL) // 10:

@@ -82,6 +82,7 @@ def test_a_change_to_what_it_is_already_is_none() -> None:
         ({"leeway": 361}, "leeway"),
         ({"leeway": -2}, "leeway"),
         ({"idle_ttl": 100, "absolute_ttl": 99}, "idle_ttl"),
+        ({"absolute_ttl": 401 * 86_400}, "absolute_ttl"),
         ({"family_limit": 101}, "family_limit"),
         ({"on_device_change": "panic"}, "on_device_change"),
         ({"scopes": 'a "b"'}, "scopes"),
@@ -117,11 +118,25 @@ def test_a_public_client_gets_no_power_of_its_own(changes: dict[str, Any]) -> No
 
 
 def test_the_dashboards_client_changes_in_its_limits_only() -> None:
-    past = given(a_client("dashboard", idle_ttl=900))
+    past = given(a_client("dashboard", idle_ttl=900, absolute_ttl=43_200))
 
     assert Outcome.DONE == past.when(rules.update("dashboard", "cli", {"idle_ttl": 600})).verdict
     for changes in ({"scopes": "read"}, {"first_party": 0}, {"origins": OWN}, {"audiences": API}):
         assert isinstance(past.when(rules.update("dashboard", "cli", changes)).verdict, Flaw), changes
+
+
+@pytest.mark.parametrize(
+    "changes", [{"idle_ttl": 3601}, {"absolute_ttl": 86_401}, {"idle_ttl": 0}, {"absolute_ttl": 0}]
+)
+def test_who_may_end_anybodys_sessions_signs_in_every_day(changes: dict[str, int]) -> None:
+    past = given(a_client("dashboard", idle_ttl=900, absolute_ttl=43_200))
+    refused = past.when(rules.update("dashboard", "cli", changes)).verdict
+
+    assert isinstance(refused, Flaw)
+    assert [refused.field] == list(changes)
+    assert (
+        Outcome.DONE == past.when(rules.update("dashboard", "cli", {"idle_ttl": 3600, "absolute_ttl": 86_400})).verdict
+    )
 
 
 def test_at_most_two_secrets_are_good_at_a_time() -> None:

@@ -160,6 +160,11 @@ def test_every_setting_is_described() -> None:
             "LEDGER_ALLOWED_ORIGINS must be a scheme and a host without a path, such as https://login.example.com.",
         ),
         (
+            "ALLOWED_HOSTS",
+            "login.example.com, login.example.com:8443",
+            "LEDGER_ALLOWED_HOSTS must be names of hosts without ports, such as login.example.com.",
+        ),
+        (
             "TRUSTED_PROXIES",
             "10.0.0.1/8",
             "LEDGER_TRUSTED_PROXIES must be networks such as 10.0.0.0/8, separated by commas; 10.0.0.1/8 is not one.",
