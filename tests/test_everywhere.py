@@ -11,9 +11,10 @@ import httpx
 import pytest
 
 import app
+from dashboard.cookie import NAME
 from events.store import Store
 from tests.applications import application, own_token
-from tests.browsers import FIRST, HOME, Browser, Seen, browser
+from tests.browsers import FIRST, HOME, Browser, Seen, browser, second
 from tests.check import check
 from tests.chromium import EXAMPLES, a_world
 from tests.conftest import PASSWORD, MakeSettings, running, visiting
@@ -22,14 +23,20 @@ from tests.tables import opened
 from tests.test_layout import ROOT, sources
 from tests.visitors import PAGE, bearer, let_pass, page_sign_in, refresh, sign_in, unpacked
 
-__all__ = ("browser",)
-"""A fixture that pytest looks for here."""
+__all__ = ("browser", "second")
+"""Fixtures that pytest looks for here."""
 
 TEXT = "; charset=utf-8"
 TYPES = {"application/json", "application/problem+json", "application/jwk-set+json", f"text/plain{TEXT}"}
 SQL = ("x' or '1'='1", 'x" or "1"="1', "x'); drop table events; --", "x%' union select 1 --", "x\\' or 1=1 /*")
 RUNS = {"eval", "exec", "compile", "__import__"}
 STARTS = {"pickle", "marshal", "shelve", "subprocess", "pty", "commands", "yaml", "dill"}
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; object-src 'none'; "
+    "upgrade-insecure-requests"
+).split("; ")
+HEADERS = {"x-frame-options": "DENY", "x-content-type-options": "nosniff", "referrer-policy": "same-origin"}
 SIGNED_OUT = {"/dashboard/sign-in", "/dashboard/sign-in/second"}
 
 
@@ -66,6 +73,31 @@ async def test_every_page_of_the_dashboard_has_a_way_out(service: app.Service, b
     out = ("form", {"method": "post", "action": "/dashboard/sign-out"})
 
     assert [] == [page for page in pages if out not in Seen((await browser.opens(page)).text).elements]
+
+
+async def test_no_page_is_framed_and_none_loads_from_elsewhere(browser: Browser) -> None:
+    pages = [await browser.opens(path) for path in ("/dashboard/sign-in", "/dashboard/nothing")]
+    pages += [await browser.signs_in(password="wrong"), await browser.signs_in(), await browser.opens(HOME)]
+    pages += [await browser.opens("/dashboard/families/fam_x"), await browser.sends("/dashboard/sign-out", {})]
+    given = [set(page.headers["content-security-policy"].split("; ")) for page in pages]
+
+    assert [200, 404, 422, 303, 200, 404, 403] == [page.status_code for page in pages]
+    assert [] == [policy for policy in given if set(POLICY) != policy]
+    for page in pages:
+        assert HEADERS.items() <= dict(page.headers).items()
+
+
+async def test_a_proof_once_more_begins_another_session_in_the_place_of_this_one(
+    browser: Browser, second: Browser
+) -> None:
+    await browser.signs_in()
+    before = browser.cookie
+    await browser.opens("/dashboard/re-authenticate")
+    answer = await browser.sends("/dashboard/re-authenticate", browser.hidden | {"password": PASSWORD})
+    second.http.cookies.set(NAME, before, domain="ledger.test")
+
+    assert (303, True) == (answer.status_code, before != browser.cookie)
+    assert (200, 303) == ((await browser.opens(HOME)).status_code, (await second.opens(HOME)).status_code)
 
 
 async def test_signing_out_at_the_dashboard_empties_the_browser_s_cache(browser: Browser) -> None:
