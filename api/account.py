@@ -9,13 +9,13 @@ from litestar.params import FromPath, JSONBody
 
 from api import answers
 from api.answers import CSRF_FAILED, NO_STORE, TokenAnswer
-from api.credentials import Place, credentials, refusal, unbound
+from api.credentials import Place, credentials, noted, refusal, unbound
 from api.description import OF_USER
 from api.door import Door, Given
 from api.presented import is_foreign
 from api.problems import documented
 from api.visits import visit
-from core.issued import Denied, Present
+from core.issued import Absent, Denied, Present
 from core.presence import describe
 from core.problem import Problem
 from core.subjects import WeakPassword
@@ -81,7 +81,8 @@ async def who(
     if given is None:
         return answers.said(refusal(request))
     present = await door.families.authenticate(given.token, audience)
-    if present is None:
+    noted(request, present)
+    if isinstance(present, Absent):
         return answers.said(refusal(request))
     flaw = unbound(request, door, given, present.claims, place)
     return present if flaw is None else answers.said(refusal(request, flaw))

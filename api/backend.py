@@ -8,13 +8,13 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import SkipValidation
 
-from api.credentials import REALM, credentials, refusal, unbound
+from api.credentials import REALM, credentials, noted, refusal, unbound
 from api.door import Door
 from api.problems import Refused
 from core.grants import Backend
+from core.issued import Absent
 from core.problem import Problem
 from core.scope import SERVICE
-from edge import note
 
 
 class require_scope:  # noqa: N801 - used as a function: guards=[require_scope("events:read")]
@@ -35,7 +35,6 @@ class require_scope:  # noqa: N801 - used as a function: guards=[require_scope("
         backend = proved(connection, door)
         if isinstance(backend, Problem):
             raise Refused(backend)
-        note(connection.scope, client=backend.client.client)
         if self.scope not in backend.scopes:
             raise _too_little(self.scope)
         connection.scope["state"]["backend"] = backend
@@ -44,8 +43,11 @@ class require_scope:  # noqa: N801 - used as a function: guards=[require_scope("
 def proved(connection: ASGIConnection[Any, Any, Any, Any], door: Door) -> Backend | Problem:
     """The client whose own token this is, with the proof of the key that it may be bound to; else the 401."""
     given = credentials(connection)
-    backend = door.grants.backend(given.token) if given else None
-    if given is None or backend is None:
+    if given is None:
+        return refusal(connection, realm=REALM)
+    backend = door.grants.backend(given.token)
+    noted(connection, backend)
+    if isinstance(backend, Absent):
         return refusal(connection, realm=REALM)
     flaw = unbound(connection, door, given, backend.claims)
     return backend if flaw is None else refusal(connection, flaw, REALM)

@@ -13,6 +13,8 @@ from api.answers import INVALID_TOKEN
 from api.door import Door
 from core.access import AccessClaims, ClientClaims
 from core.dpop import Flaw
+from core.grants import Backend
+from core.issued import Absent, Present
 from core.problem import Problem
 from edge import note
 
@@ -45,6 +47,17 @@ def credentials(connection: ASGIConnection[Any, Any, Any, Any]) -> Credentials |
     return Credentials(scheme.lower(), token) if scheme.lower() in SCHEMES and token else None
 
 
+def noted(connection: ASGIConnection[Any, Any, Any, Any], found: Present | Backend | Absent) -> None:
+    """Into the request's log line: whose token it is where it is genuine, and why it was refused where it was."""
+    claims = found.claims
+    if claims is not None:
+        note(connection.scope, client=claims.client_id)
+    if isinstance(claims, AccessClaims):
+        note(connection.scope, family=claims.sid)
+    if isinstance(found, Absent):
+        note(connection.scope, reason=found.why.value)
+
+
 def unbound(
     connection: ASGIConnection[Any, Any, Any, Any],
     door: Door,
@@ -53,16 +66,26 @@ def unbound(
     place: Place | None = None,
 ) -> Flaw | None:
     """Why a good token does not count as it came; None where it does. `place` is the request's own, unless given."""
+    flaw = _flaw(connection, door, given, claims, place)
+    if flaw is not None:
+        note(connection.scope, proof=flaw.value)
+    return flaw
+
+
+def _flaw(
+    connection: ASGIConnection[Any, Any, Any, Any],
+    door: Door,
+    given: Credentials,
+    claims: AccessClaims | ClientClaims,
+    place: Place | None,
+) -> Flaw | None:
     if claims.cnf is None:
         return Flaw.BINDING if given.scheme == "dpop" else None
     text = dpop.sent(connection)
     if given.scheme != "dpop" or text is None:
         return Flaw.BINDING
     at = place or Place(str(connection.scope.get("method", "")), dpop.public_url(connection, door))
-    flaw = door.proofs.of_token(text, at.method, at.url, given.token, claims.cnf.jkt)
-    if flaw is not None:
-        note(connection.scope, proof=flaw.value)
-    return flaw
+    return door.proofs.of_token(text, at.method, at.url, given.token, claims.cnf.jkt)
 
 
 def refusal(connection: ASGIConnection[Any, Any, Any, Any], flaw: Flaw | None = None, realm: str = "") -> Problem:

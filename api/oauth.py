@@ -15,7 +15,7 @@ from api.door import Door, Given
 from api.problems import ProblemResponse, documented
 from api.visits import visit
 from core import client_assertion
-from core.access import AccessClaims
+from core.access import AccessClaims, Refusal
 from core.dpop import Proof
 from core.grants import INTROSPECT, Machine, Worth
 from core.issued import Denied, Issued
@@ -185,9 +185,12 @@ async def revoke(request: Request[Any, Any, Any], door: Given) -> Response[bytes
         return _refused(client)
     if "token" not in form:
         return _refused(invalid("token is missing."))
-    verdict = await door.grants.revoke(form["token"], client, visit(request))
-    note(request.scope, verdict=verdict.value)
-    if verdict is Verdict.REFUSED:
+    found = await door.grants.revoke(form["token"], client, visit(request))
+    if isinstance(found, Refusal):
+        note(request.scope, reason=found.value)
+    else:
+        note(request.scope, verdict=found.value)
+    if found is Verdict.REFUSED:
         return _refused(FOREIGN)
     return Response(b"", status_code=200, headers=dict(NO_STORE), media_type="text/plain")
 
@@ -208,7 +211,9 @@ async def introspect(request: Request[Any, Any, Any], door: Given) -> Response[I
     if "token" not in form:
         return _refused(invalid("token is missing."))
     worth = await door.grants.introspect(form["token"], caller)
-    told: Any = INACTIVE if worth is None else msgspec.json.encode(_worth(door, worth))
+    if isinstance(worth, Refusal):
+        note(request.scope, reason=worth.value)
+    told: Any = msgspec.json.encode(_worth(door, worth)) if isinstance(worth, Worth) else INACTIVE
     return Response(told, status_code=200, headers=dict(NO_STORE), media_type="application/json")
 
 

@@ -13,6 +13,7 @@ from core.policy import DASHBOARD, WEB
 from core.problem import Problem
 from core.token import Token
 from core.verdict import Verdict
+from edge import note
 
 UNKNOWN_CLIENT = Problem(400, "unknown_client", "There is no client of this client_id for this route.")
 BOTH_WAYS = Problem(400, "invalid_request", "Send the refresh token in the cookie or in the body, not in both.")
@@ -48,6 +49,7 @@ def presented(request: Request[Any, Any, Any], in_body: str | None, client: str,
         return found
     given = request.headers.getall("x-csrf-token", [])
     if len(given) != 1 or not door.families.issuer.csrf_matches(found.family, given[0]):
+        note(request.scope, reason=origin.CSRF_TOKEN)
         return CSRF_FAILED
     return Presented(found, client, "cookie")
 
@@ -65,10 +67,13 @@ def in_cookie(request: Request[Any, Any, Any], client: str, door: Door) -> Token
 
 
 def is_foreign(request: Request[Any, Any, Any], client: str, door: Door) -> bool:
-    """Whether the request does not come from a page that may use this client's cookies."""
+    """Whether the request does not come from a page that may use this client's cookies; the log hears why."""
     state = door.clients.get(client)
     allowed = frozenset(state.origins.split()) if state else frozenset()
     if client == WEB:
         allowed |= door.web_origins
     sites, origins = (request.headers.getall(name, []) for name in ("sec-fetch-site", "origin"))
-    return origin.judge(sites, origins, door.own_origin, allowed) is not None
+    reason = origin.judge(sites, origins, door.own_origin, allowed)
+    if reason is not None:
+        note(request.scope, reason=reason)
+    return reason is not None

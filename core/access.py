@@ -39,7 +39,7 @@ _JWS: Final = jwt.PyJWS(options={"enforce_minimum_key_length": True})
 
 
 class Refusal(StrEnum):
-    """Why a token was not accepted. For our counters; outside, each of them is `invalid_token`."""
+    """Why a token was not accepted. For our log and counters; outside, each of them is `invalid_token`."""
 
     MALFORMED = "malformed"
     HEADER = "header"
@@ -53,6 +53,8 @@ class Refusal(StrEnum):
     EXPIRED = "expired"
     NOT_YET = "not_yet"
     LIFETIME = "lifetime"
+    ENDED = "ended"
+    """Genuine and in time, but what it stands for works no more: `verify` knows nothing of that."""
 
 
 class Confirmation(msgspec.Struct, frozen=True):

@@ -4,11 +4,11 @@ import secrets
 import time
 
 from core import access, beginning, ending, family, judgement, subject, token
-from core.access import AccessClaims
+from core.access import AccessClaims, Refusal
 from core.behind import Behind
 from core.dpop import Proof as KeyProof
 from core.factor import Proof
-from core.issued import Denied, Issued, Look, Present
+from core.issued import Absent, Denied, Issued, Look, Present
 from core.issuer import Issuer
 from core.omissions import Omissions
 from core.once import once
@@ -149,7 +149,7 @@ class Families:
         decide = ending.revoke(stream, actor, reason, note, ticket)
         return await self._tools.about_family(stream, decide, visit)
 
-    async def authenticate(self, bearer: str, audience: str = "") -> Present | None:
+    async def authenticate(self, bearer: str, audience: str = "") -> Present | Absent:
         """Who presents an access token: signature and claims, then family and subject as committed now.
 
         It must be for us, unless another `audience` is named.
@@ -159,10 +159,10 @@ class Families:
         meant = audience or terms.audience
         claims = access.verify(bearer, tools.keys.ring, issuer=terms.issuer, audience=meant, now=tools.wall())
         if not isinstance(claims, AccessClaims):
-            return None
+            return Absent(claims)
         held = await tools.families.get(ids.parse(past.PREFIX, claims.sid))
         if held is None or held.subject is None or not _are_of(claims, held.family) or not self.lives(held):
-            return None
+            return Absent(Refusal.ENDED, claims)
         return Present(claims, held.family, held.subject)
 
     def lives(self, held: Held) -> bool:

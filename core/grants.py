@@ -3,9 +3,10 @@
 from typing import NamedTuple
 
 from core import access, policy, scope
-from core.access import AccessClaims, ClientClaims
+from core.access import AccessClaims, ClientClaims, Refusal
 from core.clients import Clients
 from core.families import Families
+from core.issued import Absent
 from core.issuer import new_jti
 from core.keys import Keys
 from core.policy import DASHBOARD, SECOND
@@ -103,19 +104,24 @@ class Grants:
         )
         return Machine(access.mint(self._keys.signing, claims), ttl, grant.scope)
 
-    def backend(self, bearer: str) -> Backend | None:
+    def backend(self, bearer: str) -> Backend | Absent:
         """Which client presents an access token of its own for our routes, if that is good now."""
         terms = self.terms
         claims = access.verify_client(
             bearer, self._keys.ring, issuer=terms.issuer, audience=terms.audience, now=self._families.wall()
         )
-        app = self._good(claims) if isinstance(claims, ClientClaims) else None
-        if app is None or not isinstance(claims, ClientClaims):
-            return None
+        if not isinstance(claims, ClientClaims):
+            return Absent(claims)
+        app = self._good(claims)
+        if app is None:
+            return Absent(Refusal.ENDED, claims)
         return Backend(app, scope.words(claims.scope) & scope.words(app.scopes), claims)
 
-    async def introspect(self, text: str, caller: Client) -> Worth | None:
-        """What a token is worth to this caller: its own, or one that is for an audience of its. Raises Unavailable."""
+    async def introspect(self, text: str, caller: Client) -> Worth | Refusal | None:
+        """What a token is worth to this caller: its own, or one that is for an audience of its. Raises Unavailable.
+
+        `Refusal` where it is no token that was given out here, or not any more.
+        """
         refresh = self._families.read_token(text)
         if refresh is not None:
             held = await self._reader.get(refresh.family)
@@ -127,7 +133,8 @@ class Grants:
         now = self._families.wall()
         claims = access.verify_any(text, self._keys.ring, issuer=self.terms.issuer, now=now)
         if not isinstance(claims, (AccessClaims, ClientClaims)) or claims.exp <= now:
-            return None  # what is told to be good has some time left
+            # What is told to be good has some time left.
+            return claims if isinstance(claims, Refusal) else Refusal.EXPIRED
         if isinstance(claims, ClientClaims):
             return Worth(claims) if self._good(claims) and self._concerns(claims, caller) else None
         if not self._concerns(claims, caller):
@@ -137,8 +144,11 @@ class Grants:
             return None
         return Worth(claims, held)
 
-    async def revoke(self, text: str, caller: Client, visit: Visit) -> Verdict:
-        """End the family of a token of this client. `refused` for another client's, `unknown` for what is none."""
+    async def revoke(self, text: str, caller: Client, visit: Visit) -> Verdict | Refusal:
+        """End the family of a token of this client. `refused` for another client's, `unknown` where there is no family.
+
+        `Refusal` where it is no token that was given out here, or not any more.
+        """
         refresh = self._families.read_token(text)
         if refresh is not None:
             held = await self._reader.get(refresh.family)
@@ -151,7 +161,7 @@ class Grants:
             return await self._end(held.family, caller, visit)
         claims = access.verify_any(text, self._keys.ring, issuer=self.terms.issuer, now=self._families.wall())
         if not isinstance(claims, (AccessClaims, ClientClaims)):
-            return Verdict.UNKNOWN
+            return claims
         if claims.client_id != caller.client:
             return Verdict.REFUSED
         if isinstance(claims, ClientClaims):

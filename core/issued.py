@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from core.access import AccessClaims
+from core.access import AccessClaims, ClientClaims, Refusal
 from core.verdict import Answer, Verdict
 from events.family import Family
 from events.subject import Subject
@@ -48,3 +48,10 @@ class Present(NamedTuple):
     claims: AccessClaims
     family: Family
     subject: Subject
+
+
+class Absent(NamedTuple):
+    """Nobody whom an access token stands for now: why, and what it says where it is genuine. Not for the caller."""
+
+    why: Refusal
+    claims: AccessClaims | ClientClaims | None = None

@@ -12,7 +12,7 @@ from typing import Final, TextIO
 import structlog
 from structlog.types import EventDict, WrappedLogger
 
-REQUEST_FIELDS: Final = frozenset({"family", "client", "subject", "actor", "verdict", "code", "proof"})
+REQUEST_FIELDS: Final = frozenset({"family", "client", "subject", "actor", "verdict", "code", "proof", "reason"})
 """What a route may add to the line of its request: ids and codes of ours, never text from outside.
 
 The edge adds method, route (the template), status, ms, request_id and network. The full address and the user agent

@@ -40,6 +40,12 @@ class Metrics:
             ("route", "verdict"),
             registry=self.registry,
         )
+        self._refusals = Counter(
+            "session_ledger_refusals",
+            "Access tokens and pages that were turned away, by route and reason: signature, cross_site and so on.",
+            ("route", "reason"),
+            registry=self.registry,
+        )
         self._nobody = Counter(
             "session_ledger_unknown_names", "Sign-ins with a name that nobody has.", registry=self.registry
         )
@@ -54,11 +60,15 @@ class Metrics:
         )
         self._by_request: dict[tuple[str, str, int], Histogram] = {}
         self._by_verdict: dict[tuple[str, str], Counter] = {}
+        self._by_reason: dict[tuple[str, str], Counter] = {}
         self._server: WSGIServer | None = None
         ProcessCollector(registry=self.registry)
 
     def request(self, method: str, route: str, status: int, seconds: float, noted: Mapping[str, str | int]) -> None:
-        """Count a request. `route` is the template and `method` a known one, so there are few of either."""
+        """Count a request. `route` is the template and `method` a known one, so there are few of either.
+
+        So there are of verdicts and reasons: whoever notes one takes it from a list in core.
+        """
         key = (route, method, status // 100)
         child = self._by_request.get(key)
         if child is None:
@@ -67,7 +77,9 @@ class Metrics:
         child.observe(seconds)
         verdict = noted.get("verdict") or (GARBAGE if noted.get("code") == "token_unknown" else None)
         if verdict is not None:
-            self._verdict(route, str(verdict))
+            _count(self._verdicts, self._by_verdict, route, str(verdict))
+        if "reason" in noted:
+            _count(self._refusals, self._by_reason, route, str(noted["reason"]))
 
     def batch(self, commands: int, seconds: float) -> None:
         """Count a commit."""
@@ -92,11 +104,12 @@ class Metrics:
             self._server.shutdown()
             self._server.server_close()
 
-    def _verdict(self, route: str, verdict: str) -> None:
-        child = self._by_verdict.get((route, verdict))
-        if child is None:
-            child = self._by_verdict[route, verdict] = self._verdicts.labels(route or "none", verdict)
-        child.inc()
+
+def _count(counter: Counter, known: dict[tuple[str, str], Counter], route: str, word: str) -> None:
+    child = known.get((route, word))
+    if child is None:
+        child = known[route, word] = counter.labels(route or "none", word)
+    child.inc()
 
 
 class _Gauges(Collector):

@@ -10,6 +10,8 @@ REPEATED = "repeated_header"
 CROSS_SITE = "cross_site"
 FOREIGN_ORIGIN = "foreign_origin"
 UNKNOWN_SITE = "unknown_site"
+CSRF_TOKEN = "csrf_token"  # noqa: S105 - a reason, as the others
+"""What came from a page that may send it, but without the token of its family: no answer of `judge`."""
 
 _LABEL = b"session-ledger csrf 1\x00"
 _DEFAULT_PORTS = {"http": 80, "https": 443}

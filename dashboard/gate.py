@@ -86,6 +86,7 @@ def gate(door_now: Callable[[], Door]) -> Callable[[Connection, BaseRouteHandler
         looks = not changes and (is_fragment(connection) or bool(handler.opt.get("only_looks")))
         staff = await _admitted(connection, door, only_looks=looks)
         if changes and not await _carries_token(connection, door, staff):
+            note(connection.scope, reason=origin.CSRF_TOKEN)
             raise Forged(extra={"code": "csrf_failed"})
         if door.enrolling.must_enrol(staff.subject) and not handler.opt.get("before_enrolment"):
             raise EnrolFirst
@@ -97,10 +98,13 @@ def gate(door_now: Callable[[], Door]) -> Callable[[Connection, BaseRouteHandler
 
 
 def _foreign(connection: Connection, door: Door) -> bool:
-    """Same-origin only: not even another host of the same site may post here."""
+    """Same-origin only: not even another host of the same site may post here. The log hears why."""
     headers = connection.headers
     sites, origins = headers.getall("sec-fetch-site", []), headers.getall("origin", [])
-    return origin.judge(sites, origins, door.own_origin, frozenset()) is not None
+    reason = origin.judge(sites, origins, door.own_origin, frozenset())
+    if reason is not None:
+        note(connection.scope, reason=reason)
+    return reason is not None
 
 
 async def _carries_token(connection: Connection, door: Door, staff: Staff) -> bool:

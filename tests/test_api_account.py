@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 import app
 from api.dpop import ALGS
+from core.issued import Present
 from events import ids
 from tests.applications import application, issued_to
 from tests.conftest import PASSWORD, MakeSettings, running, visiting
@@ -458,7 +459,7 @@ async def test_attack_17_a_session_that_was_ended_meanwhile_changes_no_password(
     mine = await sign_in(http, "alice", ALICE)
     present = await service.families.authenticate(mine["access_token"])
     await service.families.revoke(stream_of(mine["family_id"]), "staff", "test")
-    assert present is not None
+    assert isinstance(present, Present)
 
     async def let_in_before(*_asked: str) -> Any:
         return present

@@ -29,7 +29,7 @@ EVIL = (
     "x" * 1000,
 )
 LINE = {"event", "level", "timestamp", "method", "route", "status", "ms", "request_id", "network"}
-EXTRA = {"family", "verdict", "code"}
+EXTRA = {"family", "client", "verdict", "code"}
 """What a line of ours may hold beside, at these routes."""
 Lines = Callable[[], list[dict[str, Any]]]
 

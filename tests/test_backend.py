@@ -13,6 +13,7 @@ import app
 from api import problems
 from api.backend import GivenBackend, backend_of, require_scope
 from api.dpop import ALGS
+from core.grants import Backend
 from edge import Edge, EdgeConfig
 from tests.applications import application, issued_to, own_token
 from tests.visitors import OWN, bearer, code, let_pass
@@ -121,5 +122,5 @@ async def test_nobody_reaches_the_dashboards_families(service: app.Service, http
     ops = await application(service, "ops", operator=1)
     backend = service.grants.backend(await own_token(http, ops))
 
-    assert backend is not None
+    assert isinstance(backend, Backend)
     assert (False, True) == (backend.reaches("dashboard"), backend.reaches("web"))

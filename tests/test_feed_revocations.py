@@ -13,6 +13,7 @@ from sqlalchemy.dialects import sqlite
 
 import app
 from api import streams
+from core.issued import Present
 from core.recovery import recover
 from core.revocations import FRESH
 from events import cursor, revocations
@@ -52,15 +53,15 @@ async def test_an_entry_says_which_session_why_and_until_when_its_tokens_may_be_
 ) -> None:
     headers = await follower(service, http)
     session = await sign_in(http)
-    claims = await service.families.authenticate(session["access_token"])
-    assert claims is not None
+    present = await service.families.authenticate(session["access_token"])
+    assert isinstance(present, Present)
 
     await end(service, session["family_id"])
     told = await read(http, headers)
 
     (entry,) = told["revocations"]
     assert ("session", session["family_id"], "stolen_token") == (entry["kind"], entry["sid"], entry["reason"])
-    assert claims.claims.exp == datetime.fromisoformat(entry["until"]).timestamp()
+    assert present.claims.exp == datetime.fromisoformat(entry["until"]).timestamp()
     assert entry["at"].endswith("Z")
     assert {"kind", "at", "reason", "until", "sid"} == set(entry)
     assert (False, None) == (told["more"], told["issued_before"])

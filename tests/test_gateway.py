@@ -15,6 +15,7 @@ import pytest
 
 import app
 from api.dpop import ALGS
+from core.issued import Present
 from events import reads
 from tests.applications import application, issued_to
 from tests.conftest import PASSWORD
@@ -35,7 +36,7 @@ async def test_a_good_token_is_200_and_the_headers_say_whose_it_is(
     answer = await http.get(VERIFY, headers=bearer(session["access_token"]))
     present = await service.families.authenticate(session["access_token"])
 
-    assert present is not None
+    assert isinstance(present, Present)
     assert (200, b"") == (answer.status_code, answer.content)
     assert {
         "x-session-subject": present.claims.sub,

@@ -10,7 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 import app
-from core.issued import Denied, Issued, Present
+from core.access import Refusal
+from core.issued import Absent, Denied, Issued, Present
 from core.passwords import Busy, Hasher
 from core.presence import Presence
 from core.subject import FREE_FAILURES
@@ -59,7 +60,7 @@ def token(service: app.Service, issued: Issued) -> Token:
 
 async def present(service: app.Service, issued: Issued) -> Present:
     found = await service.families.authenticate(issued.access_token)
-    assert found is not None
+    assert isinstance(found, Present)
     return found
 
 
@@ -239,7 +240,8 @@ async def test_a_new_password_ends_every_session_and_begins_one(house: app.Servi
     begun = await house.families.change_password(await present(house, first), ALICE, OTHER, visit())
     assert isinstance(begun, Issued)
 
-    assert [None, None] == [await house.families.authenticate(one.access_token) for one in (first, second)]
+    found = [await house.families.authenticate(one.access_token) for one in (first, second)]
+    assert [Refusal.ENDED] * 2 == [one.why for one in found if isinstance(one, Absent)]
     assert (await present(house, begun)).family.id == begun.family.id
     old = await house.families.refresh(token(house, second), "web", "body", visit())
     assert isinstance(old, Denied)
@@ -253,7 +255,7 @@ async def test_a_wrong_current_password_changes_nothing_and_is_counted(house: ap
     await house.families.close()
 
     assert Denied(Verdict.INVALID) == denied
-    assert await house.families.authenticate(first.access_token)
+    assert (await present(house, first)).family.living
     assert 1 == (await alice(house)).failures
 
 

@@ -1,0 +1,208 @@
+"""What the line of a request says of it: who asked, and why it was turned away; and which numbers count that."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import app
+from core import origin
+from core.access import Refusal
+from core.metrics import Metrics
+from tests.applications import application, own_token
+from tests.browsers import Browser
+from tests.conftest import PASSWORD, visiting
+from tests.edges import app_of
+from tests.keyholders import KeyHolder, bound_sign_in
+from tests.logged import logged
+from tests.visitors import PAGE, bearer, let_pass, me, packed, page_sign_in, sign_in, stream_of, unpacked
+
+pytestmark = pytest.mark.usefixtures("sqlite_store")
+"""Lines are the same on every engine."""
+
+DESCRIBED = Path(__file__).parent.parent / "docs" / "metrics.md"
+REASONS = {
+    *Refusal,
+    origin.NO_PROOF,
+    origin.REPEATED,
+    origin.CROSS_SITE,
+    origin.FOREIGN_ORIGIN,
+    origin.UNKNOWN_SITE,
+    origin.CSRF_TOKEN,
+}
+EVIL = {"Origin": "https://evil.test"}
+CROSSING = {"Origin": "https://evil.test", "Sec-Fetch-Site": "cross-site"}
+
+Line = Callable[[], dict[str, Any]]
+Count = Callable[..., float | None]
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    """The newest line of a request."""
+    with logged("debug") as stream:
+
+        def newest() -> dict[str, Any]:
+            found = [json.loads(text) for text in stream.getvalue().splitlines()]
+            last: dict[str, Any] = next(one for one in reversed(found) if one["event"] == "request")
+            return last
+
+        yield newest
+
+
+@pytest.fixture
+async def http(service: app.Service) -> AsyncIterator[httpx.AsyncClient]:
+    """Requests that are counted, as where there is a port for numbers."""
+    edge = app_of(service)
+    edge.config = replace(edge.config, observe=service.metrics.request)
+    async with visiting(service) as client:
+        yield client
+
+
+@pytest.fixture
+def count(service: app.Service) -> Count:
+    """How often something was counted; None for never."""
+
+    def of(name: str, **labels: str) -> float | None:
+        return service.metrics.registry.get_sample_value(f"session_ledger_{name}_total", labels)
+
+    return of
+
+
+def forged(token: str) -> str:
+    """Another's name in a token whose signature is as it was."""
+    head, claims, signature = token.split(".")
+    return f"{head}.{packed(unpacked(claims) | {'sub': 'sub_' + 'a' * 26})}.{signature}"
+
+
+def headless(token: str) -> str:
+    return f"{packed({})}.{token.partition('.')[2]}"
+
+
+# Why a token or a page was turned away
+
+
+@pytest.mark.parametrize("path", ["/auth/me", "/v1/verify"])
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(forged, "signature"), (lambda _: "garbage", "malformed"), (headless, "header")],
+)
+async def test_the_line_says_why_an_access_token_was_refused_and_the_answer_does_not(
+    http: httpx.AsyncClient, line: Line, count: Count, path: str, change: Callable[[str], str], reason: str
+) -> None:
+    good = (await sign_in(http))["access_token"]
+
+    answer = await http.get(path, headers=bearer(change(good)))
+
+    assert (401, "invalid_token") == (answer.status_code, answer.json()["code"])
+    assert reason not in answer.text
+    assert (path, reason) == (line()["route"].rstrip("/"), line()["reason"])
+    assert 1 == count("refusals", route=line()["route"], reason=reason)
+
+
+async def test_an_access_token_that_is_too_old_is_told_from_one_whose_session_was_ended(
+    http: httpx.AsyncClient, service: app.Service, line: Line
+) -> None:
+    mine, other = await sign_in(http), await sign_in(http)
+    await service.families.revoke(stream_of(mine["family_id"]), "staff", "test")
+
+    await me(http, mine["access_token"])
+    ended = line()
+    let_pass(service, 901 + 5)
+    await me(http, other["access_token"])
+
+    assert ("ended", mine["family_id"], "web") == (ended["reason"], ended["family"], ended["client"])
+    assert "expired" == line()["reason"]
+
+
+async def test_a_clients_own_token_is_refused_with_a_reason_too(
+    http: httpx.AsyncClient, service: app.Service, line: Line
+) -> None:
+    backend = await application(service, scopes="events:read")
+    own = await own_token(http, backend)
+
+    await http.get("/v1/events", headers=bearer(forged(own)))
+    signature = line()
+    await service.clients.revoke_access("backend", "cli")
+    await http.get("/v1/events", headers=bearer(own))
+
+    assert ("signature", False) == (signature["reason"], "client" in signature)
+    assert ("ended", "backend") == (line()["reason"], line()["client"])
+
+
+@pytest.mark.parametrize("path", ["/oauth/introspect", "/oauth/revoke"])
+async def test_a_token_that_somebody_asks_about_has_its_reason_too(
+    http: httpx.AsyncClient, service: app.Service, line: Line, count: Count, path: str
+) -> None:
+    backend = await application(service, scopes="introspect")
+    token = forged((await sign_in(http))["access_token"])
+
+    answer = await http.post(path, data={"token": token}, auth=backend.basic)
+
+    assert 200 == answer.status_code
+    assert ("signature", "backend", False) == (line()["reason"], line()["client"], "verdict" in line())
+    assert 1 == count("refusals", route=path, reason="signature")
+
+
+async def test_a_token_without_the_proof_of_its_key_says_so_in_the_line(http: httpx.AsyncClient, line: Line) -> None:
+    bound = await bound_sign_in(http, KeyHolder(), PASSWORD)
+
+    await me(http, bound["access_token"])
+
+    assert (401, "binding", bound["family_id"]) == (line()["status"], line()["proof"], line()["family"])
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({}, "no_proof"),
+        (EVIL, "foreign_origin"),
+        (CROSSING, "cross_site"),
+        (PAGE | {"Sec-Fetch-Site": "elsewhere"}, "unknown_site"),
+        (PAGE | {"X-CSRF-Token": "wrong"}, "csrf_token"),
+    ],
+)
+async def test_the_line_says_why_a_page_may_not_use_the_cookies_and_the_answer_does_not(
+    http: httpx.AsyncClient, line: Line, count: Count, headers: Any, reason: str
+) -> None:
+    await page_sign_in(http)
+
+    answer = await http.post("/auth/refresh", json={}, headers=headers)
+
+    assert (403, "csrf_failed") == (answer.status_code, answer.json()["code"])
+    assert reason not in answer.text
+    assert reason == line()["reason"]
+    assert 1 == count("refusals", route="/auth/refresh", reason=reason)
+
+
+async def test_a_form_from_elsewhere_and_one_without_its_token_have_their_reasons_at_the_dashboard(
+    http: httpx.AsyncClient, line: Line, count: Count
+) -> None:
+    staff = Browser(http)
+    await staff.signs_in()
+
+    await staff.sends("/dashboard/sign-out", {}, CROSSING)
+    crossing = line()
+    await staff.sends("/dashboard/sign-out", {"csrf": "wrong"})
+
+    assert ["cross_site", "csrf_token"] == [crossing["reason"], line()["reason"]]
+    assert 1 == count("refusals", route="/dashboard/sign-out", reason="cross_site")
+
+
+def test_every_reason_is_described_and_there_are_few_of_them() -> None:
+    described = set(re.findall(r"`([a-z_]+)`", DESCRIBED.read_text("utf-8")))
+
+    assert set() == REASONS - described
+    assert len(REASONS) < 20
+
+
+def test_a_request_without_a_reason_counts_for_none() -> None:
+    metrics = Metrics()
+    metrics.request("GET", "/auth/me", 200, 0.001, {"family": "fam_"})
+
+    assert [] == [one for kind in metrics.registry.collect() for one in kind.samples if "refusals" in one.name]
