@@ -10,13 +10,15 @@ from api import answers, cookies, dpop
 from api.answers import CSRF_FAILED, NO_STORE, TokenAnswer
 from api.description import taking
 from api.door import Given
-from api.presented import NO_TOKEN, UNKNOWN_CLIENT, in_cookie, is_foreign, known, presented
+from api.presented import NO_TOKEN, UNKNOWN_CLIENT, in_cookie, is_foreign, known, noted, presented
 from api.problems import documented
 from api.visits import visit
 from core.issued import Denied
 from core.policy import WEB
 from core.problem import Problem, invalid
+from core.verdict import Answer
 from core.visit import SignIn
+from edge import note
 
 CSRF = {"X-CSRF-Token": "Where the token comes in the cookie: what `csrf_token` said."}
 MAX_TYPED = 1024
@@ -109,6 +111,7 @@ async def csrf(request: Request[Any, Any, Any], door: Given, client_id: FromQuer
     found = in_cookie(request, client_id, door)
     if isinstance(found, Problem):
         return answers.said(found)
+    noted(request, found, client_id)
     return Response(CsrfAnswer(door.families.issuer.csrf_token(found.family)), headers=dict(NO_STORE))
 
 
@@ -118,8 +121,7 @@ async def logout(request: Request[Any, Any, Any], data: JSONBody[RefreshRequest]
     found = presented(request, data.refresh_token, data.client_id, door)
     if isinstance(found, Problem):
         return _not_signed_out(found, data)
-    await door.families.sign_out(found.token, visit(request))
-    return _signed_out(data)
+    return _ended(request, data, await door.families.sign_out(found.token, visit(request)))
 
 
 @post("/logout-all", status_code=204, responses=documented(400, 401, 403, 503), operation_class=taking(headers=CSRF))
@@ -128,7 +130,12 @@ async def logout_all(request: Request[Any, Any, Any], data: JSONBody[RefreshRequ
     found = presented(request, data.refresh_token, data.client_id, door)
     if isinstance(found, Problem):
         return _not_signed_out(found, data)
-    await door.families.sign_out_everywhere(found.token, visit(request))
+    return _ended(request, data, await door.families.sign_out_everywhere(found.token, visit(request)))
+
+
+def _ended(request: Request[Any, Any, Any], data: RefreshRequest, answer: Answer) -> Response[None]:
+    """The same for every token of ours: that one is of no session is for the log."""
+    note(request.scope, verdict=answer.verdict.value)
     return _signed_out(data)
 
 

@@ -14,6 +14,7 @@ from core.problem import Problem
 from core.token import Token
 from core.verdict import Verdict
 from edge import note
+from events import family, ids
 
 UNKNOWN_CLIENT = Problem(400, "unknown_client", "There is no client of this client_id for this route.")
 BOTH_WAYS = Problem(400, "invalid_request", "Send the refresh token in the cookie or in the body, not in both.")
@@ -43,15 +44,24 @@ def presented(request: Request[Any, Any, Any], in_body: str | None, client: str,
         if values(request.scope["headers"], cookies.refresh_name(client)):
             return BOTH_WAYS
         token = door.families.read_token(in_body)
-        return NO_TOKEN if token is None else Presented(token, client, "body")
+        if token is None:
+            return NO_TOKEN
+        noted(request, token, client)
+        return Presented(token, client, "body")
     found = in_cookie(request, client, door)
     if isinstance(found, Problem):
         return found
+    noted(request, found, client)
     given = request.headers.getall("x-csrf-token", [])
     if len(given) != 1 or not door.families.issuer.csrf_matches(found.family, given[0]):
         note(request.scope, reason=origin.CSRF_TOKEN)
         return CSRF_FAILED
     return Presented(found, client, "cookie")
+
+
+def noted(request: Request[Any, Any, Any], token: Token, client: str) -> None:
+    """Into the request's log line: whose genuine token it is, and the client that we know it came from."""
+    note(request.scope, family=ids.to_text(family.PREFIX, token.family), client=client)
 
 
 def in_cookie(request: Request[Any, Any, Any], client: str, door: Door) -> Token | Problem:

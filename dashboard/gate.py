@@ -130,15 +130,22 @@ async def _admitted(connection: Connection, door: Door, *, only_looks: bool) -> 
         if only_looks or not _due(look.family, presented, door.now()):
             return seen
     elif only_looks and look.verdict is not Verdict.REUSED:
+        _note_denied(connection, presented, look.verdict)
         raise SignInNeeded(_WHY.get(look.verdict, "ended"))
     issued = await door.families.refresh(presented, DASHBOARD, "cookie", visit)
     if isinstance(issued, Denied):
+        _note_denied(connection, presented, issued.verdict)
         return _turned_away(issued, seen)
     cookie.keep(connection.scope, issued.refresh_token)
     owner = await door.subject_reader.get(issued.family.subject)
     if owner is None:
         raise SignInNeeded("ended")
     return _staff(connection, door, issued.family, owner, door.families.read_token(issued.refresh_token) or presented)
+
+
+def _note_denied(connection: Connection, presented: Token, verdict: Verdict) -> None:
+    said = ids.to_text(family.PREFIX, presented.family)
+    note(connection.scope, verdict=verdict.value, family=said, client=DASHBOARD)
 
 
 def _turned_away(denied: Denied, seen: Staff | None) -> Staff:

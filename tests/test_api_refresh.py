@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 import app
-from core import token
 from core.limits import REFRESH_PER_FAMILY
 from events.client import ClientDisabled, ClientRegistered, ClientUpdated, stream_of
 from events.decision import Change, Decision, Streams
@@ -19,6 +18,7 @@ from tests.visitors import (
     code,
     cookie_of,
     facts,
+    forged,
     let_pass,
     me,
     page_sign_in,
@@ -43,15 +43,6 @@ async def add_client(service: app.Service, name: str, **policy: object) -> None:
     streams = Streams(clients=frozenset((stream_of(name),)))
     await service.ledger.submit(streams, lambda _states, _moment: Decision(None, (Change(stream_of(name), fact),)))
     await service.clients.refresh()
-
-
-def forged(service: app.Service, genuine: str, **changed: object) -> str:
-    """A token with a right MAC that we never gave to anybody: what a leaked key could make."""
-    read = service.families.read_token(genuine)
-    assert read is not None
-    key = service.master.refresh_key(read.key)
-    assert key is not None
-    return token.mint(read._replace(**changed), key)  # type: ignore[arg-type]
 
 
 async def test_a_refresh_gives_new_tokens_of_the_same_session(http: httpx.AsyncClient) -> None:

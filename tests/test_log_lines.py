@@ -1,5 +1,6 @@
 """What the line of a request says of it: who asked, and why it was turned away; and which numbers count that."""
 
+import io
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,13 +15,24 @@ import app
 from core import origin
 from core.access import Refusal
 from core.metrics import Metrics
+from events import ids
 from tests.applications import application, own_token
 from tests.browsers import Browser
 from tests.conftest import PASSWORD, visiting
 from tests.edges import app_of
 from tests.keyholders import KeyHolder, bound_sign_in
 from tests.logged import logged
-from tests.visitors import PAGE, bearer, let_pass, me, packed, page_sign_in, sign_in, stream_of, unpacked
+from tests.visitors import (
+    PAGE,
+    bearer,
+    let_pass,
+    me,
+    packed,
+    page_sign_in,
+    sign_in,
+    stream_of,
+    unpacked,
+)
 
 pytestmark = pytest.mark.usefixtures("sqlite_store")
 """Lines are the same on every engine."""
@@ -38,21 +50,33 @@ REASONS = {
 EVIL = {"Origin": "https://evil.test"}
 CROSSING = {"Origin": "https://evil.test", "Sec-Fetch-Site": "cross-site"}
 
-Line = Callable[[], dict[str, Any]]
 Count = Callable[..., float | None]
+
+
+class Line:
+    """The lines of requests, of which mostly the newest is asked for."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._stream = stream
+
+    def __call__(self) -> dict[str, Any]:
+        return self.last(1)[0]
+
+    def last(self, number: int) -> list[dict[str, Any]]:
+        found = [json.loads(text) for text in self._stream.getvalue().splitlines()]
+        return [one for one in found if one["event"] == "request"][-number:]
 
 
 @pytest.fixture
 def line() -> Iterator[Line]:
-    """The newest line of a request."""
     with logged("debug") as stream:
+        yield Line(stream)
 
-        def newest() -> dict[str, Any]:
-            found = [json.loads(text) for text in stream.getvalue().splitlines()]
-            last: dict[str, Any] = next(one for one in reversed(found) if one["event"] == "request")
-            return last
 
-        yield newest
+async def admin(service: app.Service) -> bytes:
+    found = await service.subjects.find("admin")
+    assert found is not None
+    return found.id
 
 
 @pytest.fixture
@@ -74,7 +98,7 @@ def count(service: app.Service) -> Count:
     return of
 
 
-def forged(token: str) -> str:
+def altered(token: str) -> str:
     """Another's name in a token whose signature is as it was."""
     head, claims, signature = token.split(".")
     return f"{head}.{packed(unpacked(claims) | {'sub': 'sub_' + 'a' * 26})}.{signature}"
@@ -84,13 +108,81 @@ def headless(token: str) -> str:
     return f"{packed({})}.{token.partition('.')[2]}"
 
 
+# Who asked
+
+
+async def test_the_line_of_whoever_comes_with_an_access_token_names_session_and_client(
+    http: httpx.AsyncClient, line: Line
+) -> None:
+    mine, other = await sign_in(http), await sign_in(http)
+    sent = bearer(mine["access_token"])
+    asked = [
+        await http.get("/auth/me", headers=sent),
+        await http.get("/auth/sessions", headers=sent),
+        await http.get("/v1/verify", headers=sent),
+        await http.get("/v1/verify/orders", headers=sent),
+        await http.post("/auth/password", headers=sent, json={"current": "wrong", "new": "short"}),
+        await http.delete("/auth/sessions/fam_nobody", headers=sent),
+        await http.delete(f"/auth/sessions/{other['family_id']}", headers=sent),
+    ]
+
+    assert [200, 200, 200, 200, 400, 404, 204] == [one.status_code for one in asked]
+    assert [(mine["family_id"], "web")] * 7 == [(one["family"], one["client"]) for one in line.last(7)]
+
+
+@pytest.mark.parametrize("path", ["/auth/logout", "/auth/logout-all"])
+async def test_the_line_of_a_logout_names_the_session_and_what_became_of_it(
+    http: httpx.AsyncClient, line: Line, path: str
+) -> None:
+    mine = await sign_in(http)
+
+    await http.post(path, json={"refresh_token": mine["refresh_token"]})
+
+    assert (mine["family_id"], "web", "ended") == (line()["family"], line()["client"], line()["verdict"])
+
+
+@pytest.mark.parametrize("path", ["/auth/refresh", "/auth/logout", "/auth/logout-all"])
+async def test_a_genuine_token_without_its_csrf_token_has_a_line_that_names_its_session(
+    http: httpx.AsyncClient, line: Line, path: str
+) -> None:
+    mine = (await page_sign_in(http)).json()
+
+    await http.post(path, json={}, headers=PAGE)
+
+    assert (403, mine["family_id"], "web") == (line()["status"], line()["family"], line()["client"])
+
+
+async def test_garbage_is_nobodys_and_its_line_names_no_session(http: httpx.AsyncClient, line: Line) -> None:
+    mine = await sign_in(http)
+
+    await http.post("/auth/logout", json={"refresh_token": mine["refresh_token"][:-1] + "x"})
+
+    assert (204, False, False) == (line()["status"], "family" in line(), "client" in line())
+
+
+async def test_a_session_that_ends_at_the_dashboard_is_named_with_the_verdict(
+    http: httpx.AsyncClient, service: app.Service, line: Line
+) -> None:
+    staff = Browser(http)
+    await staff.signs_in()
+    (held,) = [one for one in await service.family_reader.of_subject(await admin(service)) if one.living]
+    await service.families.revoke(held.id, "staff", "test")
+
+    await staff.opens("/dashboard/me")
+    page = line()
+    await staff.opens("/dashboard/me", **{"HX-Request": "true"})
+
+    named = ids.to_text("fam", held.id)
+    assert [("revoked", named)] * 2 == [(one["verdict"], one["family"]) for one in (page, line())]
+
+
 # Why a token or a page was turned away
 
 
 @pytest.mark.parametrize("path", ["/auth/me", "/v1/verify"])
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(forged, "signature"), (lambda _: "garbage", "malformed"), (headless, "header")],
+    [(altered, "signature"), (lambda _: "garbage", "malformed"), (headless, "header")],
 )
 async def test_the_line_says_why_an_access_token_was_refused_and_the_answer_does_not(
     http: httpx.AsyncClient, line: Line, count: Count, path: str, change: Callable[[str], str], reason: str
@@ -126,7 +218,7 @@ async def test_a_clients_own_token_is_refused_with_a_reason_too(
     backend = await application(service, scopes="events:read")
     own = await own_token(http, backend)
 
-    await http.get("/v1/events", headers=bearer(forged(own)))
+    await http.get("/v1/events", headers=bearer(altered(own)))
     signature = line()
     await service.clients.revoke_access("backend", "cli")
     await http.get("/v1/events", headers=bearer(own))
@@ -140,7 +232,7 @@ async def test_a_token_that_somebody_asks_about_has_its_reason_too(
     http: httpx.AsyncClient, service: app.Service, line: Line, count: Count, path: str
 ) -> None:
     backend = await application(service, scopes="introspect")
-    token = forged((await sign_in(http))["access_token"])
+    token = altered((await sign_in(http))["access_token"])
 
     answer = await http.post(path, data={"token": token}, auth=backend.basic)
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 import app
+from core.token import mint
 from events import ids
 from events.commit import Clock
 from events.history import Event
@@ -98,6 +99,15 @@ def let_pass(service: app.Service, seconds: float) -> None:
         pace._last = (pace._last[0] + int(passed * 1_000_000), pace._last[1])
     pace._clock = Clock(wall)
     set_clock(service.store, ahead=seconds)
+
+
+def forged(service: app.Service, genuine: str, **changed: object) -> str:
+    """A token with a right MAC that we never gave to anybody: what a leaked key could make."""
+    read = service.families.read_token(genuine)
+    assert read is not None
+    key = service.master.refresh_key(read.key)
+    assert key is not None
+    return mint(read._replace(**changed), key)  # type: ignore[arg-type]
 
 
 async def facts(service: app.Service, family_id: str | None = None) -> list[Event]:
