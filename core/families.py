@@ -117,6 +117,11 @@ class Families:
             return self.issuer.issued(answer, presented.nonce, signing)
         return Denied(answer.verdict, 0, presented.family, answer.reason)
 
+    async def refuse_foreign(self, stream: bytes, visit: Visit) -> None:
+        """Write down that an access token of this family came from another client. Raises Unavailable."""
+        decide = family.refuse_foreign(stream, self._omitted.of(stream))
+        self._omitted.count(stream, await self._tools.about_family(stream, decide, visit))
+
     async def look(self, presented: Token, client: str, carriage: str, visit: Visit) -> Look:
         """Judge a token by the same rule as a refresh, on what is read now; uses nothing up and writes nothing.
 

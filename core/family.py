@@ -1,9 +1,11 @@
 """The rules of a family in use: refresh, and check without using up. Pure: time and random bytes are given."""
 
+from collections.abc import Mapping
+
 import msgspec
 
 from core import context, policy, scope
-from core.judgement import Refresh, end_of, judge, seen_by
+from core.judgement import FOREIGN, Refresh, end_of, judge, seen_by
 from core.once import using
 from core.policy import SECOND, Policy
 from core.scope import Grant
@@ -11,7 +13,7 @@ from core.token import MAX_GENERATION, Token
 from core.verdict import HOLDER, POLICY, SYSTEM, Answer, Tags, Verdict, about, access_expiry, changes, folded
 from events import client, family
 from events.client import Client
-from events.decision import Decide, Decision, Moment, Need, States, Streams
+from events.decision import Decide, Decision, Moment, Need, States, Streams, knowing
 from events.fact import Fact
 from events.family import CONTEXT, COUNTRY, DEVICE, NETWORK, Family, refused_in_minute
 from events.log import STREAM as LOG
@@ -207,18 +209,32 @@ def _ended_or_refused(command: Refresh, verdict: Verdict, reason: str, state: Fa
         reason = reason or verdict.value
         omitted = refused_in_minute(state, reason, moment.now)
         if not omitted:
-            facts.append(
-                family.TokenRefused(
-                    actor=HOLDER,
-                    generation=command.token.generation,
-                    reason=reason,
-                    omitted=command.omitted.get(reason, 0),
-                    changed=_objected_to(command, reason, state),
-                    **whose,
-                )
-            )
+            refused = _refusal(state, command.token.generation, reason, command.omitted)
+            facts.append(msgspec.structs.replace(refused, changed=_objected_to(command, reason, state)))
     after = folded(state, moment.now, facts)
     return Decision(Answer(verdict, after, reason, omitted=omitted), changes(state, facts))
+
+
+def refuse_foreign(stream: bytes, omitted: Mapping[str, int]) -> Decide:
+    """An access token of the family came from another client, which learns nothing and ends nothing by it.
+
+    Noted as a refresh token would be, under the same reason and once a minute with it.
+    """
+
+    def decide(states: States, moment: Moment) -> Decision:
+        state = states.family(stream)
+        if state is None:
+            return Decision(Answer(Verdict.UNKNOWN))
+        if refused_in_minute(state, FOREIGN, moment.now):
+            return Decision(Answer(Verdict.REFUSED, state, FOREIGN, omitted=True))
+        return Decision(Answer(Verdict.REFUSED, state, FOREIGN), changes(state, [_refusal(state, 0, FOREIGN, omitted)]))
+
+    return knowing(Streams(families=frozenset((stream,))), decide)
+
+
+def _refusal(state: Family, generation: int, reason: str, omitted: Mapping[str, int]) -> family.TokenRefused:
+    left_out = omitted.get(reason, 0)
+    return family.TokenRefused(actor=HOLDER, generation=generation, reason=reason, omitted=left_out, **about(state))
 
 
 def _objected_to(command: Refresh, reason: str, state: Family) -> str:

@@ -163,6 +163,8 @@ class Grants:
         if not isinstance(claims, (AccessClaims, ClientClaims)):
             return claims
         if claims.client_id != caller.client:
+            if isinstance(claims, AccessClaims):
+                await self._families.refuse_foreign(ids.parse(FAMILY, claims.sid), visit)
             return Verdict.REFUSED
         if isinstance(claims, ClientClaims):
             await self._clients.revoke_access(caller.client, f"client:{caller.client}", visit.origin)

@@ -5,7 +5,7 @@ What follows from the verdict is in `family.py`.
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from core import context, policy
 from core.dpop import Proof
@@ -18,6 +18,9 @@ from events.decision import Moment
 from events.family import EXPIRED, REVOKED, Family
 from events.log import Log
 from events.subject import Subject
+
+FOREIGN: Final = "client"
+"""The reason of a refusal where a token of one client comes from another."""
 
 
 class Refresh(NamedTuple):
@@ -117,7 +120,7 @@ def ended(
 def _foreign(command: Refresh, state: Family) -> tuple[Verdict, str] | None:
     """Who comes is not whom the family is of: another client, or one without the key that it is bound to."""
     if command.client != state.client:
-        return Verdict.REFUSED, "client"
+        return Verdict.REFUSED, FOREIGN
     if not state.jkt:
         return None
     if command.proof is None:

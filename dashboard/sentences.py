@@ -83,7 +83,8 @@ def _refused(fact: family.TokenRefused) -> Told:
     if fact.changed:
         where = f"because it came from another {listed(fact.changed.split())}"
         return Told(WARNING, "warn", "refused", f"Generation {fact.generation} refused, {where}.{more}")
-    said = f"Generation {fact.generation} refused: {reason(fact.reason)}.{more}"
+    what = f"Generation {fact.generation}" if fact.generation else "An access token was"
+    said = f"{what} refused: {reason(fact.reason)}.{more}"
     return Told(WARNING, "warn", "refused", said)
 
 

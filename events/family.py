@@ -113,6 +113,7 @@ class TokenRefused(Fact):
     subject: str
     client: str
     generation: int
+    """Generation of the token that was presented; 0 where it was an access token, which has none."""
     reason: str
     omitted: int = 0
     """How many such refusals were left out since the last one that was written."""

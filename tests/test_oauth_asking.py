@@ -72,16 +72,55 @@ async def test_what_is_nothing_or_ended_already_is_answered_as_if_it_had_ended_n
         assert (200, b"") == (answer.status_code, answer.content), token[:20]
 
 
+@pytest.mark.parametrize(("which", "generation"), [("refresh_token", 1), ("access_token", 0)])
 async def test_another_clients_token_is_refused_and_lives_on_and_the_log_says_so(
+    http: httpx.AsyncClient, service: app.Service, which: str, generation: int
+) -> None:
+    backend, first = await application(service), await sign_in(http)
+
+    answer = await revoked(http, backend, first[which])
+
+    assert (400, "invalid_grant") == oauth_error(answer)
+    assert ["token.issued", "token.refused"] == await story(service, first["family_id"])
+    refused = (await facts(service, first["family_id"]))[-1].fact
+    assert (generation, "client", "web") == (refused.generation, refused.reason, refused.client)  # type: ignore[attr-defined]
+    assert 200 == (await refresh(http, first["refresh_token"])).status_code
+
+
+async def test_both_tokens_from_another_client_are_one_note_a_minute_which_counts_what_was_left_out(
     http: httpx.AsyncClient, service: app.Service
 ) -> None:
     backend, first = await application(service), await sign_in(http)
 
-    answers = [await revoked(http, backend, first[which]) for which in ("refresh_token", "access_token")]
+    for which in ("access_token", "refresh_token", "access_token"):
+        await revoked(http, backend, first[which])
+    before = await story(service, first["family_id"])
+    let_pass(service, 60)
+    await revoked(http, backend, first["access_token"])
 
-    assert [(400, "invalid_grant")] * 2 == [oauth_error(one) for one in answers]
-    assert ["token.issued", "token.refused"] == await story(service, first["family_id"])
-    assert 200 == (await refresh(http, first["refresh_token"])).status_code
+    assert ["token.issued", "token.refused"] == before
+    assert [0, 2] == [one.fact.omitted for one in (await facts(service, first["family_id"]))[1:]]  # type: ignore[attr-defined]
+
+
+async def test_an_access_token_of_an_ended_session_is_noted_too_and_stays_refused(
+    http: httpx.AsyncClient, service: app.Service
+) -> None:
+    backend, first = await application(service), await sign_in(http)
+    await revoked(http, WEB, first["refresh_token"])
+
+    assert (400, "invalid_grant") == oauth_error(await revoked(http, backend, first["access_token"]))
+    assert ["token.issued", "family.revoked", "token.refused"] == await story(service, first["family_id"])
+
+
+async def test_a_token_that_another_client_holds_for_itself_is_of_no_session_and_writes_nothing(
+    http: httpx.AsyncClient, service: app.Service
+) -> None:
+    backend, other = await application(service), await application(service, "other")
+    own = await own_token(http, other)
+    before = len(await facts(service))
+
+    assert (400, "invalid_grant") == oauth_error(await revoked(http, backend, own))
+    assert before == len(await facts(service))
 
 
 async def test_a_client_revokes_all_that_it_holds_for_itself(http: httpx.AsyncClient, service: app.Service) -> None:
