@@ -43,16 +43,17 @@ async def client_of(request: Request[Any, Any, Any], form: dict[str, str], door:
     offered = _offered(request, form)
     if isinstance(offered, Problem):
         return offered
-    network = passage_of(request.scope).network
+    state, network = door.clients.get(offered.client), passage_of(request.scope).network
+    if state is not None:
+        # Proved or not. Any other name may be a secret that somebody put into the wrong field.
+        note(request.scope, client=state.client)
     throttled = await door.limits.proof(network, offered.client)
     if throttled is not None:
         return Problem(429, "rate_limited", TOO_OFTEN, {"Retry-After": str(throttled.retry_after)})
-    state = door.clients.get(offered.client)
     fits = await _fits(state, offered, door)
     if state is None or not fits or not state.enabled or state.client == DASHBOARD:
         await door.limits.proof_failed(network, offered.client)
         return INVALID_CLIENT
-    note(request.scope, client=state.client)
     return state
 
 

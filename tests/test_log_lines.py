@@ -62,6 +62,10 @@ class Line:
     def __call__(self) -> dict[str, Any]:
         return self.last(1)[0]
 
+    @property
+    def text(self) -> str:
+        return self._stream.getvalue()
+
     def last(self, number: int) -> list[dict[str, Any]]:
         found = [json.loads(text) for text in self._stream.getvalue().splitlines()]
         return [one for one in found if one["event"] == "request"][-number:]
@@ -174,6 +178,46 @@ async def test_a_session_that_ends_at_the_dashboard_is_named_with_the_verdict(
 
     named = ids.to_text("fam", held.id)
     assert [("revoked", named)] * 2 == [(one["verdict"], one["family"]) for one in (page, line())]
+
+
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke", "/oauth/introspect"])
+async def test_a_client_that_did_not_prove_itself_is_named_in_the_line(
+    http: httpx.AsyncClient, service: app.Service, line: Line, path: str
+) -> None:
+    await application(service)
+    form = {"grant_type": "client_credentials", "token": "x"}
+
+    await http.post(path, data=form, auth=httpx.BasicAuth("backend", "wrong"))
+
+    assert (401, "invalid_client", "backend") == (line()["status"], line()["code"], line()["client"])
+
+
+async def test_a_client_whose_key_does_not_fit_or_that_tries_too_often_is_named_too(
+    http: httpx.AsyncClient, service: app.Service, line: Line
+) -> None:
+    await application(service, "signer")
+    form = {"grant_type": "client_credentials"} | KeyHolder().asserted("signer")
+
+    for _ in range(100):
+        await http.post("/oauth/token", data=form)
+        assert "signer" == line()["client"]
+        if line()["status"] == 429:
+            break
+
+    assert "rate_limited" == line()["code"]
+
+
+@pytest.mark.parametrize("name", ["slc_" + "s" * 43, "nobody", "backend ", "Backend"])
+async def test_what_is_no_clients_name_is_in_no_line(
+    http: httpx.AsyncClient, service: app.Service, line: Line, name: str
+) -> None:
+    """It may be a secret that was put into the wrong field."""
+    await application(service)
+
+    await http.post("/oauth/token", data={"grant_type": "client_credentials", "client_id": name})
+
+    assert (401, False) == (line()["status"], "client" in line())
+    assert name.strip() not in line.text
 
 
 # Why a token or a page was turned away
