@@ -154,9 +154,9 @@ async def _refreshed(
     if presented is None:
         return BAD_GRANT
     issued = await door.families.refresh(presented, client.client, "body", visit(request), asked, key)
-    note(request.scope, family=ids.to_text(family.PREFIX, presented.family))
+    verdict = issued.verdict if isinstance(issued, Denied) else issued.answer.verdict
+    note(request.scope, family=ids.to_text(family.PREFIX, presented.family), verdict=verdict.value)
     if isinstance(issued, Denied):
-        note(request.scope, verdict=issued.verdict.value)
         refusal = REFUSALS.get(issued.verdict, BAD_GRANT)
         return dpop.told(refusal, {"Retry-After": str(issued.retry_after)}) if issued.retry_after else refusal
     return _tokens(issued)

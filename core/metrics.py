@@ -12,6 +12,8 @@ SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 GARBAGE: Final = "garbage"
 """The verdict on what is no token of ours: it never reaches a rule."""
+_GARBAGE_CODES: Final = frozenset({"token_unknown", "invalid_grant"})
+"""What /auth and /oauth/token say then; where a rule was asked, they note its verdict."""
 
 
 class Gauge(NamedTuple):
@@ -75,7 +77,7 @@ class Metrics:
             child = self._requests.labels(route or "none", method, f"{key[2]}xx")
             self._by_request[key] = child
         child.observe(seconds)
-        verdict = noted.get("verdict") or (GARBAGE if noted.get("code") == "token_unknown" else None)
+        verdict = noted.get("verdict") or (GARBAGE if noted.get("code") in _GARBAGE_CODES else None)
         if verdict is not None:
             _count(self._verdicts, self._by_verdict, route, str(verdict))
         if "reason" in noted:

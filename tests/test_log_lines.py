@@ -25,6 +25,7 @@ from tests.logged import logged
 from tests.visitors import (
     PAGE,
     bearer,
+    forged,
     let_pass,
     me,
     packed,
@@ -75,6 +76,15 @@ class Line:
 def line() -> Iterator[Line]:
     with logged("debug") as stream:
         yield Line(stream)
+
+
+async def presented(http: httpx.AsyncClient, path: str, token: str) -> None:
+    """A refresh token, as each route takes it."""
+    if path.startswith("/auth/"):
+        await http.post(path, json={"refresh_token": token})
+    else:
+        form = {"grant_type": "refresh_token", "client_id": "web", "refresh_token": token, "token": token}
+        await http.post(path, data=form)
 
 
 async def admin(service: app.Service) -> bytes:
@@ -218,6 +228,42 @@ async def test_what_is_no_clients_name_is_in_no_line(
 
     assert (401, False) == (line()["status"], "client" in line())
     assert name.strip() not in line.text
+
+
+# What is counted of refresh tokens
+
+
+@pytest.mark.parametrize("path", ["/auth/refresh", "/oauth/token"])
+async def test_garbage_instead_of_a_refresh_token_is_counted_wherever_it_comes(
+    http: httpx.AsyncClient, count: Count, path: str
+) -> None:
+    mine = await sign_in(http)
+
+    await presented(http, path, mine["refresh_token"][:-1] + "x")
+    await presented(http, path, "garbage")
+    await presented(http, path, mine["refresh_token"])
+
+    assert (2, 1) == tuple(count("verdicts", route=path, verdict=verdict) for verdict in ("garbage", "rotated"))
+
+
+@pytest.mark.parametrize("path", ["/auth/refresh", "/oauth/token", "/auth/logout", "/auth/logout-all", "/oauth/revoke"])
+async def test_a_token_that_only_a_leaked_key_can_make_is_counted_and_told_from_garbage(
+    http: httpx.AsyncClient, service: app.Service, line: Line, count: Count, path: str
+) -> None:
+    mine = await sign_in(http)
+
+    await presented(http, path, forged(service, mine["refresh_token"], nonce=b"n" * 16))
+    unknown = line()
+    await presented(http, path, "garbage")
+
+    assert ("unknown", "web") == (unknown["verdict"], unknown["client"])
+    assert 1 == count("verdicts", route=path, verdict="unknown")
+
+
+def test_what_is_worth_an_alarm_of_a_leaked_key_is_described() -> None:
+    alarms = DESCRIBED.read_text("utf-8").partition("Worth an alarm:")[2]
+
+    assert 'verdict="unknown"' in alarms
 
 
 # Why a token or a page was turned away
