@@ -181,14 +181,10 @@ def _session(state: family.Family, present: Present, context: Context) -> Sessio
         current=state.id == present.family.id,
         device=state.device or (describe(context.agent) if context.agent else ""),
         ip=context.ip or None,
-        started_at=_time(state.started_at),
-        last_used_at=_time(state.rotated_at),
-        ends_at=_time(min(state.idle_until, state.ends_at)),
+        started_at=answers.moment(state.started_at),
+        last_used_at=answers.moment(state.rotated_at),
+        ends_at=answers.moment(min(state.idle_until, state.ends_at)),
     )
-
-
-def _time(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1_000_000, UTC)
 
 
 router = Router("/auth", route_handlers=[me, sessions, end_session, password])

@@ -1,6 +1,7 @@
 """From verdicts to answers: one table for refusals, one shape for tokens. Decides nothing."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +20,11 @@ from edge import note
 from events import family, ids
 
 NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+
+def moment(at: int) -> datetime:
+    """Ledger time (microseconds) as answers say it."""
+    return datetime.fromtimestamp(at / SECOND, UTC)
 
 
 class TokenAnswer(msgspec.Struct):

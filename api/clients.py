@@ -1,6 +1,6 @@
 """Clients for programs that manage them: look, register, change, make secrets. Nobody gives away more than it has."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -242,15 +242,11 @@ def _shown(state: Client) -> ClientShown:
     return ClientShown(
         client_id=state.client,
         status=state.status,
-        registered_at=_time(state.registered_at),
-        secret_at=_time(state.secret_at) if state.secret else None,
+        registered_at=answers.moment(state.registered_at),
+        secret_at=answers.moment(state.secret_at) if state.secret else None,
         jwks=msgspec.json.decode(state.keys) if state.keys else None,
         **{**policy, **lists, **flags},
     )
-
-
-def _time(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1_000_000, UTC)
 
 
 router = Router("/v1/clients", route_handlers=[clients, client, register, change, secrets])

@@ -313,24 +313,19 @@ def shown(state: family.Family) -> FamilyShown:
         subject=ids.to_text(subject.PREFIX, state.subject),
         client_id=state.client,
         status=state.status,  # type: ignore[arg-type]
-        started_at=time(state.started_at),
-        last_used_at=time(state.rotated_at),
-        ends_at=time(min(state.idle_until, state.ends_at)),
+        started_at=answers.moment(state.started_at),
+        last_used_at=answers.moment(state.rotated_at),
+        ends_at=answers.moment(min(state.idle_until, state.ends_at)),
         auth_time=datetime.fromtimestamp(state.auth_time, UTC),
         amr=state.amr.split(),
         acr=state.acr or None,
         scope=state.scope,
         device=state.device,
         dpop_jkt=state.jkt or None,
-        ended_at=None if living else time(state.ended_at),
+        ended_at=None if living else answers.moment(state.ended_at),
         ended_by=None if living else state.ended_by,
         ended_reason=None if living else state.ended_reason,
     )
-
-
-def time(at: int) -> datetime:
-    """Ledger time as a date."""
-    return datetime.fromtimestamp(at / 1_000_000, UTC)
 
 
 router = Router("/v1/families", route_handlers=[begin, families, one_family, revoke])

@@ -139,22 +139,18 @@ def _told(found: Slice, door: Door) -> RevocationsAnswer:
         [_revoked(one) for one in found.entries],
         found.cursor,
         found.more,
-        None if found.more else _time(door.now()),
+        None if found.more else answers.moment(door.now()),
         datetime.fromtimestamp(found.issued_before, UTC) if found.issued_before else None,
     )
 
 
 def _revoked(entry: Entry) -> Revoked:
-    told = Revoked(_KINDS[entry.kind], _time(entry.at), entry.reason, datetime.fromtimestamp(entry.until, UTC))
+    told = Revoked(_KINDS[entry.kind], answers.moment(entry.at), entry.reason, datetime.fromtimestamp(entry.until, UTC))
     setattr(told, {"session": "sid", "key": "kid", "client": "client_id"}[entry.kind], entry.name)
     return told
 
 
 _KINDS: dict[str, Literal["session", "key", "client"]] = {"session": "session", "key": "key", "client": "client"}
-
-
-def _time(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1_000_000, UTC)
 
 
 router = Router(

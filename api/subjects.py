@@ -12,7 +12,7 @@ from api import answers
 from api.answers import NO_STORE
 from api.backend import GivenBackend, require_scope
 from api.door import Door, Given
-from api.families import NO_SUBJECT, Ending, ended, time
+from api.families import NO_SUBJECT, Ending, ended
 from api.problems import documented
 from api.visits import visit
 from core.grants import Backend
@@ -192,7 +192,7 @@ def _shown(owner: Subject, backend: Backend) -> SubjectShown:
         status=owner.status,  # type: ignore[arg-type]
         username=None if owner.name == stated else owner.name,
         external_id=external if external and client == backend.client.client else None,
-        created_at=time(owner.registered_at),
+        created_at=answers.moment(owner.registered_at),
     )
 
 

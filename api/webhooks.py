@@ -1,7 +1,7 @@
 """Webhooks for programs: set up, look, change, rotate, replay, ping. Each client reaches its own, an operator all."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
@@ -295,7 +295,7 @@ def _shown(state: Webhook, tallies: Mapping[bytes, Tally]) -> WebhookShown:
         url=state.url or None,
         filter=state.query,
         signals=state.signals.split(),
-        registered_at=_time(state.registered_at),
+        registered_at=answers.moment(state.registered_at),
         secret_at=_when(state.secret_at),
         secret_before_until=_when(state.before_until),
         waiting=tally.waiting,
@@ -320,11 +320,7 @@ def _name(stream: bytes) -> str:
 
 
 def _when(at: int) -> datetime | None:
-    return _time(at) if at else None
-
-
-def _time(at: int) -> datetime:
-    return datetime.fromtimestamp(at / 1_000_000, UTC)
+    return answers.moment(at) if at else None
 
 
 router = Router(

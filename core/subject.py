@@ -18,7 +18,6 @@ from events.subject import Subject
 
 MAX_NAME = 254
 """Characters of a login name."""
-ROLES = STAFF_ROLES
 FREE_FAILURES = 10
 """Wrong passwords in a row before networks that the subject never used must wait."""
 FIRST_BLOCK = 30

@@ -75,7 +75,6 @@ class ActionFinished(Fact):
 
 ActionOpening: TypeAlias = ActionPlanned | ActionStarted
 ActionChange: TypeAlias = ActionTargeted | ActionStarted | ActionFinished
-ActionFact: TypeAlias = ActionPlanned | ActionTargeted | ActionStarted | ActionFinished
 
 PLANNED = "planned"
 STARTED = "started"

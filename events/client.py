@@ -109,7 +109,6 @@ class AccessRevoked(Fact):
 
 
 ClientChange: TypeAlias = ClientUpdated | ClientDisabled | ClientEnabled | ClientSecretRotated | AccessRevoked
-ClientFact: TypeAlias = ClientRegistered | ClientChange
 
 ENABLED = "enabled"
 DISABLED = "disabled"

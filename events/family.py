@@ -217,7 +217,6 @@ FamilyChange: TypeAlias = (
     | DashboardExported
     | DashboardPreviewed
 )
-FamilyFact: TypeAlias = TokenIssued | FamilyChange
 
 DEVICE = "device"
 NETWORK = "network"

@@ -69,7 +69,6 @@ class KeyRewrapped(Fact):
 
 
 KeyChange: TypeAlias = KeyActivated | KeyRetired | KeyRevoked | KeyRewrapped
-KeyFact: TypeAlias = KeyCreated | KeyChange
 
 NEXT = "next"
 ACTIVE = "active"

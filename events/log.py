@@ -59,7 +59,6 @@ class MasterKeyRevoked(Fact):
 
 
 LogChange: TypeAlias = ContextExpired | LedgerRecovered | MasterKeyRevoked
-LogFact: TypeAlias = LogStarted | LogChange
 
 
 class Log(msgspec.Struct, frozen=True):

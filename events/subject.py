@@ -137,7 +137,6 @@ OwnChange: TypeAlias = (
     | SubjectLoginSucceeded
 )
 SubjectChange: TypeAlias = OwnChange | FactorChange
-SubjectFact: TypeAlias = SubjectRegistered | SubjectChange
 
 ENABLED = "enabled"
 DISABLED = "disabled"
