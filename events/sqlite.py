@@ -44,6 +44,10 @@ LOCK_WAIT = 5.0
 """Seconds that a writer waits for another process' transaction."""
 
 
+READ_WAIT = 5.0
+"""Seconds that a read waits for a connection: then it is unavailable, while whoever asked still listens."""
+
+
 class Locked(Exception):
     """Another process holds the lock."""
 
@@ -94,6 +98,7 @@ def read_engine(database: Path, connections: int = 4) -> AsyncEngine:
         _to_read("sqlite+aiosqlite", database),
         pool_size=connections,
         max_overflow=0,
+        pool_timeout=READ_WAIT,
         hide_parameters=True,
         connect_args={"isolation_level": None},
     )

@@ -133,6 +133,20 @@ async def test_a_database_that_cannot_be_read_is_unavailable(tmp_path: Path) -> 
     assert [False, False] == [await can_be_read(garbage), await can_be_read(missing)]
 
 
+async def test_a_read_that_gets_no_connection_is_unavailable_before_its_caller_gives_up(
+    sqlite_store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "READ_WAIT", 0.2)
+    engine = sqlite_store.readers(1)
+    try:
+        async with reads.snapshot(engine), asyncio.timeout(2):
+            with pytest.raises(Unavailable):
+                async with reads.snapshot(engine):
+                    pass
+    finally:
+        await engine.dispose()
+
+
 async def test_a_reader_makes_no_file_where_none_is(tmp_path: Path) -> None:
     readable = await can_be_read(tmp_path / "ledger.db")
     with pytest.raises(OperationalError):
