@@ -1,7 +1,7 @@
 """Use cases of webhooks: set up, change, rotate the secret, switch, replay, ping. Knows no HTTP; sends nothing."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final, NamedTuple
 
 from core import message, secevent, webhook
@@ -19,6 +19,8 @@ from events.webhooks import WebhookReader
 DAY: Final = 86_400
 MOST: Final = 32
 """Webhooks of one client, and of the operators together."""
+MOST_STREAMS: Final = 2**31
+"""Streams of shared signals of one client, one after the other: it will never have had so many."""
 MAX_AUTHORIZATION: Final = 2_048
 NOT_OURS: Final = "-type:webhook.*"
 """What webhooks do themselves is sent to none: it would answer itself for ever."""
@@ -90,7 +92,7 @@ class Webhooks:
     ) -> Made:
         """The stream of shared signals of a client; `EXISTS` where it has one. Raises BadWebhook."""
         await self._checked(plan)
-        number = await self._next_number(owner)
+        number, _ = await self._last(owner)
         stream, before = stream_for(owner, number), stream_for(owner, number - 1) if number else b""
         wrapped = self._wrap(stream, _authorization(authorization))
         decide = webhook.register(stream, owner, actor, plan, wrapped, before)
@@ -98,8 +100,8 @@ class Webhooks:
 
     async def stream_of(self, owner: str) -> Webhook | None:
         """The stream of shared signals of a client."""
-        number = await self._next_number(owner)
-        return await self.get(stream_for(owner, number - 1)) if number else None
+        _, newest = await self._last(owner)
+        return None if newest is None or newest.removed else newest
 
     async def update(
         self,
@@ -179,12 +181,18 @@ class Webhooks:
         found = (self._master().unwrap(by, name, wrapped) for by, wrapped in kept if wrapped)
         return [one for one in found if one is not None]
 
-    async def _next_number(self, owner: str) -> int:
-        """How many streams of shared signals this client ever had: each has a number, and they are few."""
-        number = 0
-        while await self.reader.numbered((stream_for(owner, number),)):
-            number += 1
-        return number
+    async def _last(self, owner: str) -> tuple[int, Webhook | None]:
+        """How many streams of shared signals this client ever had, and the newest, which may have been removed.
+
+        They are numbered without gaps, so one look finds the last of a few, and three that of a thousand.
+        """
+        low, high, newest = 0, MOST_STREAMS, None
+        while low < high:
+            asked = {stream_for(owner, number): number for number in _probes(low, high)}
+            found = {asked[one.id]: one for one in await self.reader.numbered(asked)}
+            newest = found[max(found)] if found else newest
+            low, high = max(found, default=low - 1) + 1, min(set(asked.values()) - set(found), default=high)
+        return low, newest
 
     async def _checked(self, plan: Plan) -> None:
         flaw = plan_flaw(plan)
@@ -222,6 +230,13 @@ def plan_flaw(plan: Plan) -> Flaw | None:
     if plan.format == SET and plan.query:
         return Flaw("query", f"Of {SET}, the kinds of events say what is sent; there is no filter.")
     return _query_flaw(plan.query)
+
+
+def _probes(low: int, high: int) -> Iterable[int]:
+    """Numbers to look at for the first that was not used: all of the lowest, and ever further apart; then evenly."""
+    if low == 0:
+        return (*range(16), *(2**power - 1 for power in range(5, 31)))
+    return range(low, high, max(1, (high - low) // 32))
 
 
 def query_of(state: Webhook) -> Query | None:

@@ -3,17 +3,20 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
 from joserfc import jws
 from joserfc.jwk import KeySet
+from sqlalchemy.event import listen, remove
 
 import app
 from core import secevent
 from core.delivering import Delivering
+from core.webhook import Plan
 from events import deliveries, ids
+from events.webhook import POLL, SET, stream_for
 from tests import visitors
 from tests.applications import Application, application, issued_to, own_token
 from tests.check import check
@@ -399,3 +402,51 @@ async def test_a_client_without_the_scope_is_told_which_one(world: World) -> Non
 
     assert (403, "insufficient_scope") == (answer.status_code, answer.json()["code"])
     assert 'scope="ssf.manage"' in answer.headers["www-authenticate"]
+
+
+class Asked:
+    """What the service's readers are asked while something happens, told by the database's own driver."""
+
+    def __init__(self, service: app.Service) -> None:
+        self._engine = service.engine.sync_engine
+        self.statements: list[str] = []
+
+    def __enter__(self) -> Self:
+        listen(self._engine, "before_cursor_execute", self._hear)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        remove(self._engine, "before_cursor_execute", self._hear)
+
+    def _hear(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        self.statements.append(statement)
+
+    def of(self, table: str) -> int:
+        """How many of them read this table."""
+        return sum(f"FROM {table}" in one for one in self.statements)
+
+
+async def test_what_a_stream_costs_does_not_grow_with_those_that_were_before_it(world: World) -> None:
+    for _ in range(70):
+        made = await world.service.webhooks.open_stream("shop", "cli", Plan(SET, method=POLL))
+        await world.service.webhooks.remove(made.webhook, "cli")
+    name = (await world.stream())["stream_id"]
+
+    with Asked(world.service) as asked:
+        read = await world.ask("GET", "/status", params={"stream_id": name})
+
+    assert 200 == read.status_code
+    assert asked.of("webhooks") <= 3
+
+
+async def test_of_all_streams_of_a_client_the_last_is_found_however_many_there_were(world: World) -> None:
+    found = []
+    for number in range(70):
+        made = await world.service.webhooks.open_stream("shop", "cli", Plan(SET, method=POLL))
+        state = await world.service.webhooks.stream_of("shop")
+        found.append((stream_for("shop", number), state.id if state else None) == (made.webhook, made.webhook))
+        await world.service.webhooks.remove(made.webhook, "cli")
+
+    assert [True] * 70 == found
+    assert await world.service.webhooks.stream_of("shop") is None
+    assert await world.service.webhooks.stream_of("bank") is None
