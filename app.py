@@ -28,6 +28,7 @@ from api.backend import backend_of
 from api.door import Door
 from api.streams import Open
 from api.strict import strictly
+from core import secevent
 from core.keys import KeyUnavailable
 from core.lookup import Lookup
 from core.passwords import Busy
@@ -156,7 +157,7 @@ def door_of(service: Service) -> Door:
         webhooks=service.webhooks,
         deliveries=service.deliveries,
         poster=service.poster,
-        polling=polling_of(service, growth),
+        polling=polling_of(service),
         growth=growth,
         streams=Open(),
         stopping=service.stopping,
@@ -167,9 +168,10 @@ def door_of(service: Service) -> Door:
     )
 
 
-def polling_of(service: Service, growth: Watch) -> Polling:
-    """Security event tokens that are fetched."""
-    tools = service.delivery_tools
+def polling_of(service: Service) -> Polling:
+    """Security event tokens that are fetched. Sessions that are merely refreshed wake nobody who waits for one."""
+    tools, reader = service.delivery_tools, service.webhooks.reader
+    growth = Watch(lambda: reader.newest(secevent.CODES), service.stopping)
     return Polling(service.webhooks, service.poster, service.deliveries, tools.source, service.writer, growth)
 
 

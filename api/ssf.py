@@ -7,7 +7,7 @@ import msgspec
 from litestar import Request, Response, Router, delete, get, patch, post, put
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from api import answers
+from api import answers, streams
 from api.answers import NO_STORE
 from api.backend import GivenBackend, require_scope
 from api.door import Door, Given
@@ -242,18 +242,27 @@ async def verify(
     return Response(None, status_code=204, headers=dict(NO_STORE))
 
 
-@post("/poll", guards=[READ], status_code=200, responses=documented(400, 401, 403, 404, 409, 503))
+@post("/poll", guards=[READ], status_code=200, responses=documented(400, 401, 403, 404, 409, 429, 503))
 async def poll(data: JSONBody[Poll], door: Given, backend: GivenBackend) -> Response[Polled]:
-    """Acknowledge tokens and get the next ones; without `returnImmediately` it waits up to 20 s for one."""
-    state = await door.webhooks.stream_of(backend.client.client)
+    """Acknowledge tokens and get the next ones; without `returnImmediately` it waits up to 20 s for one.
+
+    Of those that wait for one stream, a newer one makes the oldest answer sooner.
+    """
+    with door.streams.one_more(backend.client.client) as room:
+        if not room:
+            return answers.said(streams.CROWDED, dict(streams.CROWDED.headers))
+        return await _polled(data, door, backend)
+
+
+async def _polled(data: Poll, door: Door, backend: Backend) -> Response[Polled]:
+    state = await door.polling.stream_of(backend.client.client)
     if state is None:
         return answers.said(NOT_FOUND)
     if state.method != POLL:
         return answers.said(NOT_POLLED)
     most = MOST if isinstance(data.max_events, msgspec.UnsetType) else min(data.max_events, MOST)
     errors = {name: failure.err for name, failure in data.set_errs.items()}
-    with door.streams.one_more(backend.client.client):
-        found = await door.polling.poll(state, Ask(most, data.return_immediately, tuple(data.ack), errors))
+    found = await door.polling.poll(state.id, Ask(most, data.return_immediately, frozenset(data.ack), errors))
     return Response(Polled(sets=found.tokens, more_available=found.more), headers=dict(NO_STORE))
 
 

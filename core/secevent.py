@@ -23,6 +23,8 @@ FACTS: Final[Mapping[str, tuple[type[Fact], ...]]] = {
     CREDENTIAL_CHANGE: (SubjectPasswordChanged, SubjectFactorAdded, SubjectFactorRemoved),
 }
 """Which facts are told as which event. A reuse is told by the end of its family, which stands in the same commit."""
+CODES: Final = tuple(fact.CODE for facts in FACTS.values() for fact in facts)
+"""Of everything that a token is made of, but the receivers' own verifications."""
 TYPE: Final = "secevent+jwt"
 MEDIA: Final = "application/secevent+jwt"
 ERRORS: Final = frozenset(

@@ -71,6 +71,13 @@ class DeliveryReader:
             rows = await connection.execute(select(schema.webhook_cursors))
             return {row[0]: Cursor(*row) for row in rows}
 
+    async def cursor(self, webhook: bytes) -> Cursor | None:
+        """That of one webhook; None where it has not begun."""
+        query = select(schema.webhook_cursors).where(_C.webhook == webhook)
+        async with reads.snapshot(self._engine) as connection:
+            row = (await connection.execute(query)).one_or_none()
+            return None if row is None else Cursor(*row)
+
     async def waiting(self, webhook: bytes) -> list[Delivery]:
         """What was tried in vain and what waits behind it, in the log's order."""
         return await self._some(_D.webhook == webhook, _D.status == WAITING)

@@ -10,10 +10,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from events import catalogue, history, log, reads, schema
 from events.conditions import unindexed
 from events.history import Event
-from events.webhook import CLIENT, REMOVED, Webhook, WebhookDisabled, WebhookEnabled, WebhookPinged, WebhookReplayed
+from events.webhook import (
+    CLIENT,
+    REMOVED,
+    Webhook,
+    WebhookDisabled,
+    WebhookEnabled,
+    WebhookPinged,
+    WebhookRemoved,
+    WebhookReplayed,
+    WebhookUpdated,
+)
 
 _E, _F, _S = schema.events.c, schema.families.c, schema.subjects.c
 COMMANDS: Final = (WebhookReplayed.CODE, WebhookPinged.CODE)
+CHANGES: Final = (WebhookUpdated.CODE, WebhookDisabled.CODE, WebhookEnabled.CODE, WebhookRemoved.CODE)
 
 
 class Origins(NamedTuple):
@@ -81,6 +92,18 @@ class WebhookReader:
         async with reads.snapshot(self._engine) as connection:
             found = await connection.execute(query.order_by(_E.version.desc()).limit(1))
             return int(found.scalar_one_or_none() or 0)
+
+    async def newest(self, codes: Iterable[int]) -> int:
+        """Position of the last event of these types, or by which any webhook was told or changed; -1 is none.
+
+        A few point reads.
+        """
+        newest = (
+            select(_E.position).where(_E.type == code).order_by(_E.position.desc()).limit(1).scalar_subquery()
+            for code in (*codes, *COMMANDS, *CHANGES)
+        )
+        async with reads.snapshot(self._engine) as connection:
+            return max(-1 if one is None else one for one in (await connection.execute(select(*newest))).one())
 
     async def signals(self, codes: Iterable[int], after: int, limit: int, client: str | None) -> list[Event]:
         """The next events of these types behind a position; of one client's sessions and of its people only.

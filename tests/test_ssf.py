@@ -12,7 +12,8 @@ from joserfc.jwk import KeySet
 from sqlalchemy.event import listen, remove
 
 import app
-from core import secevent
+from api import streams
+from core import polling, secevent, waits
 from core.delivering import Delivering
 from core.webhook import Plan
 from events import deliveries, ids
@@ -424,6 +425,104 @@ class Asked:
     def of(self, table: str) -> int:
         """How many of them read this table."""
         return sum(f"FROM {table}" in one for one in self.statements)
+
+
+async def test_polls_of_one_stream_that_come_at_once_share_a_look(world: World) -> None:
+    await world.stream()
+    await world.ended()
+
+    with Asked(world.service) as asked:
+        answers = await asyncio.gather(*(world.poll() for _ in range(30)))
+
+    assert 1 == len({tuple(one["sets"].items()) for one in answers})
+    assert 1 == len(answers[0]["sets"])
+    assert asked.of("webhook_deliveries") < 10
+    assert asked.of("webhooks") < 10
+
+
+async def test_a_session_that_is_refreshed_wakes_nobody_who_waits_for_a_token(world: World) -> None:
+    await world.stream()
+    issued = await issued_to(world.service, "shop")
+    first = world.service.families.read_token(issued.refresh_token)
+    assert first is not None
+    waiting = asyncio.create_task(world.poll(returnImmediately=False))
+    await asyncio.sleep(0.5)
+
+    with Asked(world.service) as asked:
+        await world.service.families.refresh(first, "shop", "body", VISIT)
+        await asyncio.sleep(0.7)
+    await world.service.families.revoke(issued.family.id, "cli", "stolen_token")
+
+    assert 0 == asked.of("webhook_deliveries")
+    assert 1 == len((await asyncio.wait_for(waiting, 10))["sets"])
+
+
+async def test_a_newer_poll_ends_the_oldest_of_those_that_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "SHORTEST", 0.5)
+    await world.stream()
+    polls = []
+    for _ in range(waits.AT_ONCE + 1):
+        polls.append(asyncio.create_task(world.poll(returnImmediately=False)))
+        await asyncio.sleep(0.1)
+
+    done, still = await asyncio.wait(polls, timeout=3)
+    await world.ended()
+
+    assert {polls[0]} == done
+    assert {"sets": {}, "moreAvailable": False} == polls[0].result()
+    assert [1] * waits.AT_ONCE == [len(one["sets"]) for one in await asyncio.gather(*still)]
+
+
+async def test_a_client_has_no_more_polls_open_than_other_answers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "MOST", 2)
+    await world.stream()
+    await world.stream(of="bank")
+    waiting = [asyncio.create_task(world.poll(returnImmediately=False)) for _ in range(2)]
+    await asyncio.sleep(0.3)
+
+    crowded = await world.ask("POST", "/poll", {"returnImmediately": True})
+    of_another = await world.ask("POST", "/poll", {"returnImmediately": True}, of="bank")
+    await world.ended()
+
+    assert (429, "too_many_streams") == code(crowded)
+    assert "5" == crowded.headers["retry-after"]
+    assert 200 == of_another.status_code
+    assert [1, 1] == [len(one["sets"]) for one in await asyncio.gather(*waiting)]
+    assert 200 == (await world.ask("POST", "/poll", {"returnImmediately": True})).status_code
+
+
+async def test_a_poll_that_was_refused_has_acknowledged_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.stream()
+    await world.ended()
+    (name,) = (await world.poll())["sets"]
+    monkeypatch.setattr(streams, "MOST", 0)
+
+    refused = await world.ask("POST", "/poll", {"returnImmediately": True, "ack": [name]})
+
+    monkeypatch.undo()
+    assert 429 == refused.status_code
+    assert [name] == list((await world.poll())["sets"])
+
+
+@pytest.mark.parametrize("how", ["disabled", "removed"])
+async def test_a_poll_that_waits_hands_out_nothing_of_a_stream_that_was_ended_meanwhile(
+    world: World, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "LONGEST", 2.0)
+    hook = ids.parse("whk", (await world.stream())["stream_id"])
+    waiting = asyncio.create_task(world.poll(returnImmediately=False))
+    await asyncio.sleep(0.5)
+    if how == "disabled":
+        await world.service.webhooks.disable(hook, "system", "staff")
+    else:
+        await world.service.webhooks.remove(hook, "cli")
+    await asyncio.sleep(0.3)
+
+    await world.ended()
+
+    assert {"sets": {}, "moreAvailable": False} == await waiting
 
 
 async def test_what_a_stream_costs_does_not_grow_with_those_that_were_before_it(world: World) -> None:
