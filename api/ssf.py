@@ -28,6 +28,8 @@ POLLED: Final = "urn:ietf:rfc:8936"
 AT: Final = "/v1/ssf"
 INTERVAL: Final = 60
 """Seconds between two verifications that a receiver may ask for."""
+MAX_SETTLED: Final = 1_000
+"""Tokens that one request acknowledges, or does not take: ten answers full of them."""
 NOT_FOUND = Problem(404, "stream_not_found", "You have no stream of this id.")
 EXISTS = Problem(409, "stream_exists", "You have a stream already: a client has one.")
 NOT_POLLED = Problem(409, "stream_is_pushed", "The tokens of this stream are pushed, not polled.")
@@ -99,8 +101,8 @@ class Poll(msgspec.Struct, kw_only=True, rename="camel"):
 
     max_events: Annotated[int, msgspec.Meta(ge=0)] | msgspec.UnsetType = msgspec.UNSET
     return_immediately: bool = False
-    ack: list[str] = msgspec.field(default_factory=list)
-    set_errs: dict[str, Failure] = msgspec.field(default_factory=dict)
+    ack: Annotated[list[str], msgspec.Meta(max_length=MAX_SETTLED)] = msgspec.field(default_factory=list)
+    set_errs: Annotated[dict[str, Failure], msgspec.Meta(max_length=MAX_SETTLED)] = msgspec.field(default_factory=dict)
 
 
 class Polled(msgspec.Struct, kw_only=True, rename="camel"):

@@ -549,3 +549,15 @@ async def test_of_all_streams_of_a_client_the_last_is_found_however_many_there_w
     assert [True] * 70 == found
     assert await world.service.webhooks.stream_of("shop") is None
     assert await world.service.webhooks.stream_of("bank") is None
+
+
+@pytest.mark.parametrize("said", [{"ack": ["x"] * 1001}, {"setErrs": {str(n): {"err": "x"} for n in range(1001)}}])
+async def test_a_poll_settles_a_thousand_tokens_at_most(world: World, said: dict[str, Any]) -> None:
+    await world.stream()
+
+    refused = await world.ask("POST", "/poll", {"returnImmediately": True} | said)
+    taken = await world.ask("POST", "/poll", {"returnImmediately": True, "ack": ["x"] * 1000})
+
+    assert (400, "invalid_request") == code(refused)
+    assert "1000" in refused.text
+    assert 200 == taken.status_code
