@@ -114,8 +114,18 @@ class Service:
         await self._close()
 
     def _open(self) -> None:
-        settings, master = self.settings, self.master
+        """Put the service together, each part from those before it."""
         warm_up()
+        self._open_ledger()
+        self._open_accounts()
+        self._open_limits()
+        self._open_families()
+        self._open_actions()
+        self._open_webhooks()
+        self._open_checkpoints()
+        self.living = Count(self.family_reader)
+
+    def _open_ledger(self) -> None:
         self.writer = self.store.writer()
         self.ledger = Ledger(self.writer)
         self.leadership = Leadership(self.writer, self.writer.now)
@@ -123,6 +133,10 @@ class Service:
         self.family_reader = FamilyReader(self.engine)
         self.subject_reader = SubjectReader(self.engine)
         self.history = HistoryReader(self.engine)
+        self.family_search = FamilySearch(self.engine)
+
+    def _open_accounts(self) -> None:
+        settings, master = self.settings, self.master
         self.clients = Clients(self.ledger, lambda: read_clients(self.engine))
         self.agreement = Agreement(
             self.store, master, self._source, self.writer, self._give_up, self._master_keys_changed
@@ -132,7 +146,11 @@ class Service:
         banned = load_banned(settings.words_of_ours)
         self.subjects = Subjects(self.ledger, self.subject_reader, self.hasher, banned)
         self.defaults = settings.policy
+        self.terms = Terms(settings.issuer, settings.audience, self.defaults)
         self.geography = Geography(settings.geo_databases)
+
+    def _open_limits(self) -> None:
+        settings, master = self.settings, self.master
         key = master.csrf_key(master.current) or b""
         url = settings.limits_url
         self.shared_counters = shared_counters.SharedCounters(url.get_secret_value(), key) if url else None
@@ -140,17 +158,18 @@ class Service:
             enabled=settings.rate_limits, leeway=settings.retry_leeway, key=key, storage=self.shared_counters
         )
         self.clients.followed = lambda found: self.limits.follow(shortest_leeway(found, self.defaults))
-        self.terms = Terms(settings.issuer, settings.audience, self.defaults)
-        tools = self._tools()
+
+    def _open_families(self) -> None:
+        tools, required = self._tools(), frozenset(self.settings.second_factor_roles)
         self.families = Families(tools)
-        required = frozenset(settings.second_factor_roles)
-        steps, site = Steps(tools, self.families.issuer), Site(settings.public_url)
+        steps, site = Steps(tools, self.families.issuer), Site(self.settings.public_url)
         self.factors = Factors(tools, self.families, steps, site)
         self.enrolling = Enrolling(tools, steps, site, required)
         self.backends = Backends(tools, self.families)
         self.grants = Grants(self.families, self.clients, self.keys, self.family_reader, self.terms)
-        self.proofs = Proofs(self.ledger, self.writer, master, self.writer.wall)
-        self.family_search = FamilySearch(self.engine)
+        self.proofs = Proofs(self.ledger, self.writer, self.master, self.writer.wall)
+
+    def _open_actions(self) -> None:
         self.erasures = self._erasures()
         self.actions = Actions(
             self.ledger,
@@ -160,9 +179,6 @@ class Service:
             self.family_search.started_since,
             self.erasures,
         )
-        self._open_webhooks()
-        self._open_checkpoints()
-        self.living = Count(self.family_reader)
 
     def _erasures(self) -> Erasures:
         self._erased = listed = masters.erased_list(self.settings.checkpoint_dir, self.master)
