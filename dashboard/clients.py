@@ -38,14 +38,14 @@ async def clients(request: Request[Any, Any, Any], door: Given, staff: GivenStaf
     await door.clients.refresh()
     if answers.wants_json(request):
         return answers.json({"clients": [_as_json(one) for one in door.clients.all()]})
-    return answers.html(_list(door, staff, client_form.NEW, {}))
+    return answers.html(_list(door, staff, client_form.NEW, {}, new="new" in request.query_params))
 
 
 @post("/clients", opt=wants(ADMIN), status_code=303)
 async def register(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """Register an application. The answer alone shows its secret."""
     if not is_fresh(staff, door.now()):
-        return _prove(PLACE)
+        return _prove(f"{PLACE}?new=1")
     fields = await request.form()
     typed = _typed(fields) | {"client": asked.text(fields, "client").strip(), "type": asked.text(fields, "type")}
     kind = CONFIDENTIAL if typed["type"] == CONFIDENTIAL else PUBLIC
@@ -148,8 +148,9 @@ async def _named(door: Door, name: str) -> Client:
     return state
 
 
-def _list(door: Door, staff: Staff, typed: Mapping[str, str], flaws: Mapping[str, str]) -> bytes:
-    return _page(door, staff, "clients.html", found=door.clients.all(), typed=typed, flaws=flaws)
+def _list(door: Door, staff: Staff, typed: Mapping[str, str], flaws: Mapping[str, str], *, new: bool = True) -> bytes:
+    asking = new and staff.may(ADMIN) and is_fresh(staff, door.now())
+    return _page(door, staff, "clients.html", found=door.clients.all(), typed=typed, flaws=flaws, asking=asking)
 
 
 def _one(

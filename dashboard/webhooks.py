@@ -60,14 +60,15 @@ async def webhooks(request: Request[Any, Any, Any], door: Given, staff: GivenSta
         tallies = await door.deliveries.tallies()
         return answers.json({"webhooks": [_as_json(one, tallies) for one in await door.webhooks.all()]})
     notice = DONE.get(request.query_params.get("done", ""), "")
-    return answers.html(await _list(door, staff, dict.fromkeys(FORM, ""), {}, notice))
+    new = "new" in request.query_params
+    return answers.html(await _list(door, staff, dict.fromkeys(FORM, ""), {}, notice, new=new))
 
 
 @post("/webhooks", opt=wants(ADMIN), status_code=303)
 async def register(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """Set one up. The answer alone shows its secret."""
     if not is_fresh(staff, door.now()):
-        return _prove(PLACE)
+        return _prove(f"{PLACE}?new=1")
     fields = await request.form()
     typed = {name: asked.text(fields, name).strip() for name in FORM}
     kind = SET if typed["format"] == SET else STANDARD
@@ -203,12 +204,14 @@ async def _named(door: Door, name: str) -> Webhook:
 
 
 async def _list(
-    door: Door, staff: Staff, typed: Mapping[str, str], flaws: Mapping[str, str], notice: str = ""
+    door: Door, staff: Staff, typed: Mapping[str, str], flaws: Mapping[str, str], notice: str = "", *, new: bool = True
 ) -> bytes:
+    fresh = is_fresh(staff, door.now())
     return door.pages.render(
         "webhooks.html",
         staff=staff,
-        fresh=is_fresh(staff, door.now()),
+        fresh=fresh,
+        asking=new and fresh and staff.may(ADMIN),
         found=await door.webhooks.all(),
         tallies=await door.deliveries.tallies(),
         nothing=Tally(),

@@ -94,7 +94,7 @@ async def moved_about(http: httpx.AsyncClient, name: str, password: str) -> str:
 async def registers_the_strict_one(page: Page) -> None:
     """The admin, with the form of the page."""
     await page.goto(f"{URL}/dashboard/clients")
-    await page.click("main details summary")
+    await page.click(".title .tools a")
     for field, value in STRICT.items():
         if field == "client":
             await page.fill("#client", value)
@@ -107,7 +107,7 @@ async def registers_the_strict_one(page: Page) -> None:
 async def registers_a_webhook(page: Page) -> str:
     """The admin, with the form of the page; its receiver is not there yet. The webhook's page's path."""
     await page.goto(f"{URL}/dashboard/webhooks")
-    await page.click("main details summary")
+    await page.click(".title .tools a")
     await page.fill("#url", "https://alerts.example.com/session-ledger")
     await page.fill("#query", "type:token.reuse_detected,family.revoked")
     await page.click("main form button.primary")

@@ -198,6 +198,8 @@ MORE = (
     "/dashboard/events?q=type:token.reuse_detected&live=1",
     "/dashboard/events?q=usr:alice",
     "/dashboard/events?around=5",
+    "/dashboard/clients?new=1",
+    "/dashboard/webhooks?new=1",
     "/dashboard/nothing",
 )
 """Other looks of these pages."""

@@ -216,8 +216,9 @@ async def test_the_dashboards_own_client_stays_on_and_of_its_kind(service: app.S
 
 
 async def test_a_viewer_looks_only(viewer: Browser) -> None:
-    await viewer.opens(PLACE)
-    assert "Register" not in viewer.page
+    for place in (PLACE, f"{PLACE}?new=1"):
+        await viewer.opens(place)
+        assert "Register" not in viewer.page
     await viewer.opens(f"{PLACE}/web")
     assert "Disable" not in viewer.page
     assert "Change the policy" not in viewer.page
