@@ -29,6 +29,7 @@ from events.clients import read_clients
 from events.decision import Streams
 from events.deliveries import DeliveryReader
 from events.erased import ErasedList
+from events.erasing import STAFF
 from events.erasures import ErasureReader
 from events.families import FamilyReader
 from events.filters import Query
@@ -176,8 +177,10 @@ class Desk:
         return await self.history.of_stream(stream, place, PAGE)
 
     async def names(self, events: Iterable[Event]) -> dict[str, str]:
-        """Login names of the subjects of these events, by `sub_…`."""
-        told = {getattr(one.fact, "subject", "") for one in events}
+        """Login names of the subjects of these events and of the staff who acted, by `sub_…`."""
+        some = list(events)
+        told = {getattr(one.fact, "subject", "") for one in some}
+        told |= {one.fact.actor.removeprefix(STAFF) for one in some if one.fact.actor.startswith(STAFF)}
         streams = frozenset(ids.parse(PREFIX, text) for text in told if text)
         found = await self.subjects.reader.names(streams)
         return {ids.to_text(PREFIX, stream): name for stream, name in found.items()}

@@ -8,6 +8,7 @@ from typing import Any, Final
 from core.presence import describe
 from events import family, ids, key, subject, webhook
 from events.catalogue import NOUN_OF
+from events.erasing import STAFF
 from events.history import Event
 
 _PREFIXES: Final = {
@@ -50,7 +51,7 @@ def row(event: Event, names: Mapping[str, str]) -> str:
     named = _stream(event)
     if named.startswith(f"{family.PREFIX}_"):
         parts.append(named)
-    parts.append(f"by {event.fact.actor}")
+    parts.append(f"by {_actor(event.fact.actor, names)}")
     if event.context.ip or event.context.agent:
         device = describe(event.context.agent) if event.context.agent else "no user agent"
         parts.append(f"from {event.context.ip or 'unknown'}, {device}")
@@ -81,6 +82,12 @@ def _stream(event: Event) -> str:
     return ids.to_text(prefix, event.stream) if prefix else f"{noun}:{getattr(event.fact, 'client', noun)}"
 
 
+def _actor(actor: str, names: Mapping[str, str]) -> str:
+    """As the filter `actor:` takes it: staff by name, as long as one is known."""
+    owner = actor.removeprefix(STAFF)
+    return actor if owner == actor else STAFF + names.get(owner, owner)
+
+
 def _details(event: Event) -> list[str]:
     found = [tell(value) for name, tell in _SHOWN if (value := _field(event, name))]
     return [*found, f"“{event.account.note}”"] if event.account.note else found
@@ -90,5 +97,7 @@ def _field(event: Event, name: str) -> Any:
     value = getattr(event.fact, name, None)
     if name == "position" and not hasattr(event.fact, "webhook"):
         return None  # how long the log was tells nothing about what happened
+    if isinstance(event.fact, subject.SubjectRolesChanged) and name == "roles":
+        return value or "none"
     # On a token's event `key` is the number of the master key, which tells nobody anything.
     return None if name == "key" and isinstance(value, int) else value
