@@ -15,6 +15,9 @@ from terminal.desk import ACTOR, PAGE, Desk, at_desk
 from terminal.prompts import password, password_option
 from terminal.refusals import Refused
 
+ADMIN = "admin"
+MOST_STAFF = 100_000
+
 
 @click.group()
 def user() -> None:
@@ -56,6 +59,7 @@ def disable(name: str, reason: str) -> None:
     """Disable an account; all its sessions end."""
     _about(name, lambda at, owner: at.subjects.disable(owner, reason, ACTOR))
     click.echo(f"{name} is disabled; all sessions of {name} have ended.")
+    _warn_without_admin()
 
 
 @user.command("enable", epilog="Example: session-ledger user enable alice")
@@ -80,6 +84,7 @@ def set_roles(name: str, roles: tuple[str, ...]) -> None:
     wanted = " ".join(role for role in roles if role != "none")
     _about(name, lambda at, owner: at.subjects.change_roles(owner, wanted, ACTOR))
     click.echo(f"{name} has the roles: {wanted or 'none'}.")
+    _warn_without_admin()
 
 
 @user.command("list", epilog="Example: session-ledger user list")
@@ -96,6 +101,16 @@ def listed() -> None:
             after = found[-1].name
 
     at_desk(told)
+
+
+def _warn_without_admin() -> None:
+    staff = at_desk(lambda at: at.subjects.reader.with_roles(MOST_STAFF))
+    if not any(one.enabled and ADMIN in one.role_set for one in staff):
+        click.echo(
+            "Nobody who can sign in has the role admin: keys, applications, webhooks and roles cannot be "
+            "changed in the dashboard. Give it to somebody: session-ledger user roles NAME admin",
+            err=True,
+        )
 
 
 def _about(name: str, work: Callable[[Desk, Subject], Awaitable[Outcome]]) -> Outcome:

@@ -16,8 +16,13 @@ from pathlib import Path
 import pytest
 
 import settings
+from events import ids
+from events.history import Event
+from events.private import Account, Context
 from events.sqlite_store import SqliteStore
 from events.store import Store
+from events.subject import SubjectRolesChanged
+from terminal import line
 from tests import tables
 from tests.chains import Holder, holders
 from tests.conftest import MASTER_KEY, PASSWORD, Made
@@ -219,6 +224,31 @@ def test_what_cannot_be_done_says_why(served: Place, arguments: tuple[str, ...],
     assert words in ended.err
     assert [] == [word for word in ("Traceback", ALICE) if word in ended.err]
     assert before == served.done("events", "--json")
+
+
+def test_a_row_names_the_staff_who_acted_and_says_that_no_role_is_left() -> None:
+    staff, owner = (ids.to_text("sub", bytes(15) + bytes([last])) for last in (1, 2))
+    fact = SubjectRolesChanged(actor=f"staff:{staff}", subject=owner, roles="")
+    event = Event(7, bytes(16), 3, 0, fact, b"", Context(), Account())
+
+    told = line.row(event, {staff: "alice", owner: "bob"})
+    erased = line.row(event, {})
+
+    assert "bob" in told
+    assert told.endswith("  by staff:alice  roles none")
+    assert f"by staff:{staff}" in erased
+
+
+def test_whoever_takes_the_last_admin_away_is_told(served: Place) -> None:
+    served.done("user", "add", "alice", "--role", "admin", "--password-stdin", typed=ALICE + "\n")
+    first = served.run("user", "disable", "admin")
+    last = served.run("user", "roles", "alice", "none")
+    again = served.run("user", "roles", "alice", "admin")
+
+    assert [(0, ""), (0, "")] == [(one.status, one.err) for one in (first, again)]
+    assert 0 == last.status
+    assert "Nobody who can sign in has the role admin" in last.err
+    assert "session-ledger user roles NAME admin" in last.err
 
 
 def test_accounts_are_changed_without_a_service(served: Place) -> None:
