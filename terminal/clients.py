@@ -12,12 +12,16 @@ from core.application import REACTIONS
 from core.client import Outcome
 from core.clients import DAY
 from events.client import CONFIDENTIAL, OPTIONAL, POLICY, PUBLIC, REQUIRED, Client, ClientRegistered
+from settings import load
 from terminal import line
 from terminal.desk import ACTOR, at_desk
 from terminal.refusals import Refused
 
 LISTS = {"origin": "origins", "audience": "audiences", "scope": "scopes"}
 """Options that come more than once, and the field that each is a part of."""
+SWITCHES = frozenset({"first_party", "operator", "keys_only"})
+UNSET = {"access_ttl": 0, "idle_ttl": 0, "absolute_ttl": 0, "leeway": -1, "audiences": ""}
+"""What follows the settings where it has this value."""
 SHOWN = ("client", "status", *POLICY)
 OPTIONS = (
     click.option("--origin", multiple=True, help="Of its pages on the same site, like https://app.example.com."),
@@ -78,7 +82,10 @@ def listed() -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(name: str, *, as_json: bool) -> None:
-    """One client with its policy; 0, -1 or nothing follows the settings."""
+    """One client with its policy, and what of it follows the settings.
+
+    With --json 0, and -1 for the leeway, stand for what follows them.
+    """
     state = _named(name)
     told = {field: getattr(state, field) for field in SHOWN} | {"registered_at": line.moment(state.registered_at)}
     if state.secret:
@@ -88,7 +95,7 @@ def show(name: str, *, as_json: bool) -> None:
         click.echo(msgspec.json.encode(told).decode())
         return
     for field, value in told.items():
-        click.echo(f"{field:<20}  {value}".rstrip())
+        click.echo(f"{field:<20}  {_worded(field, value)}".rstrip())
 
 
 @client.command("update", epilog="Example: session-ledger client update web --origin https://app.example.com")
@@ -157,6 +164,18 @@ def _text(path: str) -> str:
         return Path(path).read_text("utf-8")
     except (OSError, ValueError):
         raise Refused(f"{path} cannot be read as text.") from None
+
+
+def _worded(field: str, value: Any) -> str:
+    """As people read it: what follows the settings with the value that they give, and switches as yes or no."""
+    if field in SWITCHES:
+        return "yes" if value else "no"
+    if field in UNSET and value == UNSET[field]:
+        given = load()
+        return f"{given.audience if field == 'audiences' else f'{getattr(given.policy, field):.15g}'}, as in the settings"
+    if field == "family_limit" and not value:
+        return "none of its own"
+    return str(value) or "none"
 
 
 def _named(name: str) -> Client:

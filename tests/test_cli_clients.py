@@ -26,6 +26,23 @@ def shown(place: Place, name: str) -> dict[str, object]:
     return found
 
 
+def test_a_client_is_shown_in_words_and_for_programs_as_it_is(place: Place) -> None:
+    place.done("client", "add", "worded", "--leeway", "0", "--scope", "read")
+    told = dict(row.split(maxsplit=1) for row in place.done("client", "show", "worded").splitlines())
+
+    assert {
+        "access_ttl": "900, as in the settings",
+        "idle_ttl": "604800, as in the settings",
+        "leeway": "0",
+        "family_limit": "none of its own",
+        "first_party": "yes",
+        "operator": "no",
+        "scopes": "read",
+        "origins": "none",
+    }.items() <= told.items()
+    assert {"access_ttl": 0, "leeway": 0, "first_party": 1}.items() <= shown(place, "worded").items()
+
+
 def test_a_confidential_client_is_registered_with_a_secret_that_is_shown_once(place: Place) -> None:
     told = place.done(
         "client", "add", "backend", "--confidential", "--scope", "introspect", "--scope", "families:read", "--operator"
