@@ -15,6 +15,7 @@ from events.client import CONFIDENTIAL, OPTIONAL, POLICY, PUBLIC, REQUIRED, Clie
 from settings import load
 from terminal import line
 from terminal.desk import ACTOR, at_desk
+from terminal.prompts import nothing
 from terminal.refusals import Refused
 
 LISTS = {"origin": "origins", "audience": "audiences", "scope": "scopes"}
@@ -73,7 +74,9 @@ def add(name: str, *, confidential: bool, **given: Any) -> None:
 @client.command("list", epilog="Example: session-ledger client list")
 def listed() -> None:
     """All clients: name, status, type, what sets them apart."""
-    for one in at_desk(lambda at: at.clients()):
+    found = at_desk(lambda at: at.clients())
+    nothing(found, "There is no client yet: the service makes the first ones when it starts.")
+    for one in found:
         marks = " ".join(filter(None, ("operator" if one.operator else "", one.scopes)))
         click.echo(f"{one.client:<24}  {one.status:<8}  {one.type:<12}  {marks}".rstrip())
 
@@ -172,7 +175,8 @@ def _worded(field: str, value: Any) -> str:
         return "yes" if value else "no"
     if field in UNSET and value == UNSET[field]:
         given = load()
-        return f"{given.audience if field == 'audiences' else f'{getattr(given.policy, field):.15g}'}, as in the settings"
+        inherited = given.audience if field == "audiences" else f"{getattr(given.policy, field):.15g}"
+        return f"{inherited}, as in the settings"
     if field == "family_limit" and not value:
         return "none of its own"
     return str(value) or "none"

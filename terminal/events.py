@@ -10,6 +10,7 @@ from events.filters import Mistake, Query, parse
 from terminal import line
 from terminal.desk import Desk, at_desk
 from terminal.families import family_id
+from terminal.prompts import nothing
 from terminal.refusals import Refused
 
 
@@ -28,14 +29,17 @@ def events(*, words: str, family: str, follow: bool, as_json: bool, limit: int) 
     query = _query(words, family) if words else None
 
     async def told(at: Desk) -> None:
+        shown = 0
         async for some in at.found(query, limit, follow=follow) if query else at.events(stream, limit, follow=follow):
             if isinstance(some, Query):
                 click.echo(f"Nothing bounds this search, so this was asked: {some.text()}", err=True)
                 continue
+            shown += len(some)
             names = {} if as_json else await at.names(some)
             for one in some:
                 click.echo(line.record(one) if as_json else line.row(one, names))
             sys.stdout.flush()
+        nothing(shown or not limit, "No event matches." if query or stream else "The log has no event yet.")
 
     with suppress(KeyboardInterrupt):
         at_desk(told)

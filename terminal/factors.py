@@ -9,6 +9,7 @@ from events.decision import Streams
 from events.subject import Subject
 from terminal.desk import ACTOR, Desk, at_desk
 from terminal.line import moment
+from terminal.prompts import nothing
 from terminal.refusals import Refused
 
 
@@ -20,6 +21,7 @@ def factors(name: str | None) -> None:
     The number behind one-time codes is that of the master key that wraps their secret.
     """
     found = at_desk(lambda at: at.subjects.reader.with_roles()) if name is None else [at_desk(lambda at: _of(at, name))]
+    nothing(found, "Nobody has a role in the dashboard.")
     for one in found:
         for line in _lines(one):
             click.echo(f"{journal.escaped(one.name):<24}  {line}")

@@ -15,6 +15,7 @@ from terminal import line
 from terminal import masters as terminal_masters
 from terminal.desk import ACTOR, Desk, at_desk
 from terminal.masters import Brake
+from terminal.prompts import nothing
 from terminal.refusals import Refused
 
 
@@ -29,7 +30,9 @@ keys.add_command(terminal_masters.master)
 @keys.command("list", epilog="Example: session-ledger keys list")
 def listed() -> None:
     """All keys, the oldest first: id, status, algorithm, since when."""
-    for one in at_desk(lambda at: at.keys()):
+    found = at_desk(lambda at: at.keys())
+    nothing(found, "There is no key yet: the service makes the first ones when it starts.")
+    for one in found:
         since = one.retire_at or one.activated_at or one.created_at
         click.echo(f"{one.key}  {one.status:<8}  {one.algorithm:<6}  {line.moment(since)}")
 

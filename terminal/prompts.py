@@ -26,6 +26,12 @@ def password(*, stdin: bool) -> str:
     return asked
 
 
+def nothing(found: object, sentence: str) -> None:
+    """Say so where a list is empty, so that nobody takes it for a command that did not work."""
+    if not found:
+        click.echo(sentence, err=True)
+
+
 @contextmanager
 def bar(label: str, length: int) -> Iterator[Callable[[int], None]]:
     """A progress bar on standard error, told how much is done."""

@@ -12,7 +12,7 @@ from events import ids
 from events.subject import Subject
 from terminal import factors, importing
 from terminal.desk import ACTOR, PAGE, Desk, at_desk
-from terminal.prompts import password, password_option
+from terminal.prompts import nothing, password, password_option
 from terminal.refusals import Refused
 
 ADMIN = "admin"
@@ -99,6 +99,7 @@ def listed() -> None:
                 name = "-" if one.name == stated else journal.escaped(one.name)
                 click.echo(f"{name:<24}  {one.status:<8}  {one.roles or '-':<24}  {stated}")
             after = found[-1].name
+        nothing(after, "There is no account yet: session-ledger user add NAME makes one.")
 
     at_desk(told)
 

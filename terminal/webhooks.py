@@ -17,6 +17,7 @@ from events.webhook import ALL, PREFIX, SET, STANDARD, Webhook
 from settings import load
 from terminal import line
 from terminal.desk import ACTOR, Desk, at_desk
+from terminal.prompts import nothing
 from terminal.refusals import Failed, Refused
 
 PING_SECONDS: Final = 30
@@ -60,6 +61,7 @@ def listed() -> None:
         return await at.all(), await sent.tallies()
 
     states, tallies = _at(found)
+    nothing(states, "There is no webhook yet: session-ledger webhook add URL makes one.")
     for one in states:
         tally = tallies.get(one.id, Tally())
         counts = f"{tally.waiting} waiting  {tally.dead} dead"
@@ -132,7 +134,9 @@ def dead(name: str) -> None:
     async def found(at: Webhooks, sent: DeliveryReader) -> list[Delivery]:
         return await sent.of((await _named(at, name)).id, deliveries.DEAD, 1000)
 
-    for one in _at(found):
+    letters = _at(found)
+    nothing(letters, "No event was given up.")
+    for one in letters:
         click.echo(_line(one))
 
 

@@ -69,7 +69,7 @@ def test_a_receiver_that_refuses_is_told_with_status_1(place: Place, receiver: R
 
     assert (1, "The receiver did not take it: http 500. It is tried again.\n") == (ended.status, ended.err)
     assert "waiting" in place.done("webhook", "show", name)
-    assert "" == place.done("webhook", "dead", name)
+    assert (0, "", "No event was given up.\n") == place.run("webhook", "dead", name)
     assert (2, "There is no such dead letter.\n") == (
         (refused := place.run("webhook", "replay", name)).status,
         refused.err,
