@@ -5,6 +5,8 @@ import click
 from core import checks
 from core.start import StartError
 from events import heads, migrate, moving
+from events.sqlite_store import SqliteStore
+from events.store import Store
 from events.stores import store_at
 from settings import database_url, load
 from terminal.prompts import bar
@@ -31,7 +33,7 @@ def migrate_data(source_url: str) -> None:
         raise Refused(f"--from {error}.") from None
     if source.place == target.place:
         raise Refused("That is the database that is configured: set LEDGER_DATABASE_URL to where the ledger shall go.")
-    checks.ledger(source)
+    _check(source)
     migrate.bring_up(target)
     with checks.sole_service(source), checks.sole_service(target), bar("moving", source.read(heads.size)) as done:
         try:
@@ -40,3 +42,11 @@ def migrate_data(source_url: str) -> None:
             raise StartError(str(error)) from None
     click.echo(f"{moved.size} events moved to {target.place}, root {moved.root.hex()}; all of it fits.")
     click.echo("Start the service with the master key that it had. The old database is as it was: keep it for a while.")
+
+
+def _check(source: Store) -> None:
+    """Whether a ledger is there. What `checks` advises would be about the other one, which is configured."""
+    absent = isinstance(source, SqliteStore) and not source.database.is_file()
+    if absent or source.read(migrate.current) is None:
+        raise StartError(f"There is no ledger at {source.place}: check --from.")
+    checks.ledger(source)

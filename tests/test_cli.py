@@ -203,6 +203,7 @@ async def test_events_tell_no_secret(place: Place) -> None:
         (("user", "disable", "charlie"), "", "no account charlie"),
         (("user", "password", "charlie", "--password-stdin"), ALICE, "no account charlie"),
         (("revoke", "fam_x", "--reason", "suspicious"), "", "fam_x"),
+        (("migrate-data", "--from", "sqlite:///nope.db"), "", "check --from"),
         (("revoke", "fam_" + "a" * 26, "--reason", "suspicious"), "", "no family"),
         (("revoke", "fam_" + "a" * 26, "--reason", "whim"), "", "whim"),
         (("revoke", "fam_" + "a" * 26, "--reason", "left", "--ticket", "no spaces"), "", "ticket"),
