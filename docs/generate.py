@@ -159,7 +159,7 @@ def configuration() -> str:
 
 def _shown(value: Any) -> str:
     match value:
-        case None | ():
+        case None | () | "":
             return ""
         case bool():
             return "`on`" if value else "`off`"

@@ -51,7 +51,7 @@ def policy_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.group()
+@click.group(epilog="Example: session-ledger client add web --origin https://app.example.com")
 def client() -> None:
     """Applications that use the API."""
 

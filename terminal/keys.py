@@ -19,7 +19,7 @@ from terminal.prompts import nothing
 from terminal.refusals import Refused
 
 
-@click.group()
+@click.group(epilog="Example: session-ledger keys list")
 def keys() -> None:
     """The keys that sign access tokens, and the master keys."""
 

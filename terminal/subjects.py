@@ -19,7 +19,7 @@ LATER = (
 )
 
 
-@click.group()
+@click.group(epilog="Example: session-ledger subject erase alice")
 def subject() -> None:
     """The person behind an account: erase everything that is known of it."""
 
@@ -76,7 +76,7 @@ def _told(owner: Subject, known: Known, living: int, *, done: bool) -> Iterator[
         ("notes and queries about this person in what staff did", len(known.texts)),
     ):
         yield f"  {count:>7}  {what}"
-    yield f"What stays: {known.events} events, with ids, times and codes only."
+    yield f"What stays: {known.events} {'event' if known.events == 1 else 'events'}, with ids, times and codes only."
 
 
 async def _erased(at: Desk, owner: Subject, reason: str, ticket: str) -> tuple[bool, bool]:

@@ -19,7 +19,7 @@ ADMIN = "admin"
 MOST_STAFF = 100_000
 
 
-@click.group()
+@click.group(epilog="Example: session-ledger user add alice --role responder")
 def user() -> None:
     """Accounts: add, list, import, disable, enable, set passwords and roles, reset second factors."""
 

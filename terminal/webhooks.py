@@ -25,7 +25,7 @@ T = TypeVar("T")
 Work = Callable[[Webhooks, DeliveryReader], Awaitable[T]]
 
 
-@click.group()
+@click.group(epilog="Example: session-ledger webhook add https://app.example.com/hooks --filter type:family.revoked")
 def webhook() -> None:
     """Receivers that are told of events."""
 
@@ -69,7 +69,7 @@ def listed() -> None:
 
 
 @webhook.command("show", epilog="Example: session-ledger webhook show whk_… --json")
-@click.argument("name")
+@click.argument("name", metavar="WEBHOOK")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def show(name: str, *, as_json: bool) -> None:
     """One webhook, how far it has come, and its last deliveries."""
@@ -91,7 +91,7 @@ def show(name: str, *, as_json: bool) -> None:
 
 
 @webhook.command("rotate-secret", epilog="Example: session-ledger webhook rotate-secret whk_… --keep 3600")
-@click.argument("name")
+@click.argument("name", metavar="WEBHOOK")
 @click.option("--keep", default=DAY, show_default=True, type=int, help="Seconds for which the one before signs, too.")
 def rotate_secret(name: str, keep: int) -> None:
     """Make another secret, which is shown this once. After a leak, use --keep 0."""
@@ -103,7 +103,7 @@ def rotate_secret(name: str, keep: int) -> None:
 
 
 @webhook.command("enable", epilog="Example: session-ledger webhook enable whk_…")
-@click.argument("name")
+@click.argument("name", metavar="WEBHOOK")
 def enable(name: str) -> None:
     """Send again, from where it stopped."""
     _do(name, lambda at, stream: at.enable(stream, ACTOR))
@@ -111,7 +111,7 @@ def enable(name: str) -> None:
 
 
 @webhook.command("disable", epilog="Example: session-ledger webhook disable whk_…")
-@click.argument("name")
+@click.argument("name", metavar="WEBHOOK")
 def disable(name: str) -> None:
     """Send nothing. What happens meanwhile waits in the log."""
     _do(name, lambda at, stream: at.disable(stream, ACTOR, "staff"))
@@ -119,7 +119,7 @@ def disable(name: str) -> None:
 
 
 @webhook.command("remove", epilog="Example: session-ledger webhook remove whk_…")
-@click.argument("name")
+@click.argument("name", metavar="WEBHOOK")
 def remove(name: str) -> None:
     """End it for good."""
     _do(name, lambda at, stream: at.remove(stream, ACTOR))
@@ -127,7 +127,7 @@ def remove(name: str) -> None:
 
 
 @webhook.command("dead", epilog="Example: session-ledger webhook dead whk_…")
-@click.argument("name")
+@click.argument("name", metavar="WEBHOOK")
 def dead(name: str) -> None:
     """Events that were given up: position, when, how often tried, why."""
 
@@ -141,7 +141,7 @@ def dead(name: str) -> None:
 
 
 @webhook.command("replay", epilog="Example: session-ledger webhook replay whk_… 48213")
-@click.argument("name")
+@click.argument("name", metavar="WEBHOOK")
 @click.argument("position", type=int, required=False)
 def replay(name: str, position: int | None) -> None:
     """Try a dead letter again, or all of them."""
@@ -158,7 +158,7 @@ def replay(name: str, position: int | None) -> None:
 
 
 @webhook.command("ping", epilog="Example: session-ledger webhook ping whk_…")
-@click.argument("name")
+@click.argument("name", metavar="WEBHOOK")
 def ping(name: str) -> None:
     """Send a test by the running service, and wait for what the receiver says."""
 

@@ -351,7 +351,7 @@ def test_every_command_explains_itself_with_an_example(place: Place) -> None:
     asked = [(), ("user",), ("subject",), ("keys",), ("client",), ("webhook",)]
     commands = {name: place.done(*name, "--help") for name in asked}
     listed = [(*name, one) for name, text in commands.items() for one in names_in(text)]
-    silent = [" ".join(one) for one in listed if one not in asked and not EXAMPLE.search(help_of(place, one))]
+    silent = [" ".join(one) for one in listed if not EXAMPLE.search(help_of(place, one))]
     assert [] == silent
     assert len(listed) >= 20
 
