@@ -27,8 +27,8 @@ KEEPS = {"86400": "A day", "3600": "An hour", "604800": "A week", "0": "Not at a
 DONE = {
     "changed": "The policy is changed. What is issued from now on follows it.",
     "same": "Nothing changed.",
-    "disabled": "The client is disabled: its sessions refuse to refresh.",
-    "enabled": "The client works again.",
+    "disabled": "The application is disabled: its sessions refuse to refresh.",
+    "enabled": "The application works again.",
 }
 
 
@@ -56,7 +56,7 @@ async def register(request: Request[Any, Any, Any], door: Given, staff: GivenSta
     except (BadPolicy, NotWhole) as wrong:
         return answers.html(_list(door, staff, typed, _flaws(wrong)), 422)
     if made.outcome is not Outcome.DONE:
-        return answers.html(_list(door, staff, typed, {"client": "There is a client of this name already."}), 422)
+        return answers.html(_list(door, staff, typed, {"client": "There is an application of this name already."}), 422)
     return _told(door, staff, fact.client, made)
 
 

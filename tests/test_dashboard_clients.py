@@ -123,7 +123,7 @@ async def test_the_page_of_a_bound_family_says_so(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"client": "web"}, "There is a client of this name already."),
+        ({"client": "web"}, "There is an application of this name already."),
         ({"client": "<b>"}, "1 to 64 letters"),
         ({"leeway": "31"}, "at most a tenth"),
         ({"leeway": "x"}, "A whole number, or nothing."),
