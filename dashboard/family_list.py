@@ -6,7 +6,7 @@ from litestar import Request, Response, get
 from litestar.exceptions import NotFoundException
 
 from core.problem import Problem
-from dashboard import answers, danger, story, telling
+from dashboard import answers, danger, searching, story, telling
 from dashboard.door import RESPONDER, VIEWER, Door, Given, GivenStaff
 from dashboard.gate import wants
 from events import family, ids, subject
@@ -44,6 +44,7 @@ async def listed(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
         staff=staff,
         text=text,
         mistake=query if isinstance(query, Mistake) else None,
+        corrected=searching.corrected(query, FAMILIES) if isinstance(query, Mistake) else "",
         query=None if isinstance(query, Mistake) else query,
         only_living=not isinstance(query, Mistake) and _only_living(query),
         slow=isinstance(found, TooSlow),

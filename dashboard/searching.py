@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from litestar.exceptions import ValidationException
 
 from dashboard import way
+from events.fields import EVENTS, FieldSet
 from events.filters import Mistake, Query, Term, parse
 from events.spans import moment, written
 from events.values import Times
@@ -108,11 +109,11 @@ def pinned(query: Query, now: int) -> Query:
     return fixed if isinstance(parse(fixed.text()), Query) else query
 
 
-def corrected(mistake: Mistake) -> str:
-    """The page of what may have been meant, empty where nothing is guessed that would help."""
+def corrected(mistake: Mistake, fields: FieldSet = EVENTS) -> str:
+    """What may have been meant, as a whole query; empty where nothing is guessed that would help."""
     if not mistake.meant:
         return ""
     begin, rest = mistake.text[: mistake.position], mistake.text[mistake.position + mistake.length :]
     text = f"{begin}{mistake.meant.removesuffix(':') if rest.startswith(':') else mistake.meant}{rest}"
-    left = parse(text)
-    return "" if isinstance(left, Mistake) and left.position <= mistake.position else link(text)
+    left = parse(text, fields)
+    return "" if isinstance(left, Mistake) and left.position <= mistake.position else text
