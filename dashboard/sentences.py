@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from core.verdict import HOLDER
-from dashboard.telling import FACTORS, listed, reason, short, stamp
+from dashboard.telling import FACTORS, listed, reason, reason_alone, short, stamp
 from events import action, client, factor, family, key, log, subject, webhook
 from events.fact import Fact
 from events.family import COUNTRY, DEVICE, NETWORK
@@ -247,7 +247,7 @@ def _started_action(fact: action.ActionStarted) -> Told:
     }
     ticket = f" ({fact.ticket})" if fact.ticket else ""
     said = what.get(fact.kind, f"end {_families(fact.planned)}")
-    return Told(CHANGED, "admin", "confirmed", f"Confirmed: {said}. {reason(fact.reason)}{ticket}.")
+    return Told(CHANGED, "admin", "confirmed", f"Confirmed: {said}. {reason_alone(fact.reason)}{ticket}.")
 
 
 def _finished(fact: action.ActionFinished) -> Told:

@@ -73,8 +73,15 @@ def _counted(count: int, what: str) -> str:
 
 
 def reason(code: str) -> str:
-    """A code of an event in words; one that is not known here stays as it is."""
-    return REASONS.get(code, code.replace("_", " "))
+    """A code of an event in words, as they stand behind a colon; one that is not known here stays as it is."""
+    words = REASONS.get(code, code.replace("_", " "))
+    return words[:1].lower() + words[1:]
+
+
+def reason_alone(code: str) -> str:
+    """The same, where nothing stands before it."""
+    words = reason(code)
+    return words[:1].upper() + words[1:]
 
 
 def listed(words: Sequence[str]) -> str:

@@ -234,11 +234,11 @@ async def test_responders_and_admins_revoke(staff: app.Service, browser: Browser
     assert "revoked" == await status_of(staff, tokens["family_id"])
     assert "Refresh refused" in page
     assert f"By {name}" in page
-    assert "Lost device" in page
+    assert "lost device" in page
     assert "INC-4711" in page
     assert "Left the phone in a taxi." in page
     story = Seen((await browser.opens(f"/dashboard/families/{tokens['family_id']}")).text).text
-    assert "Revoked · Lost device" in story
+    assert "Revoked · lost device" in story
     async with visiting(staff) as http:
         assert "session_revoked" == (await refresh(http, tokens["refresh_token"])).json()["code"]
 

@@ -366,7 +366,7 @@ async def test_an_admin_resets_what_somebody_lost_and_everybody_can_see_it(
     assert {"admin": ["totp"], "bob": ["totp"], "alice": []} == kinds
     assert "one-time codes, 10 recovery codes" in preview.text
     assert (422, 303) == (vague.status_code, done.status_code)
-    assert "Second factor gone: one-time codes; Lost device (INC-7)." in log
+    assert "Second factor gone: one-time codes; lost device (INC-7)." in log
     assert "/sign-in?why=ended" in out.headers["location"]
     assert (303, "/dashboard") == told(again)
     assert 404 == (await browser.sends(own, browser.hidden | {"reason": "lost_device"})).status_code
