@@ -34,6 +34,8 @@ _GOOD = (TokenIssued.CODE, TokenRotated.CODE)
 _FAILED = (SubjectLoginFailed.CODE, SubjectLoginBlocked.CODE, SubjectFactorFailed.CODE)
 _BAD = (TokenRefused.CODE, TokenReuseDetected.CODE, *_FAILED)
 _REUSED = TokenReuseDetected.CODE
+_STAFF = "staff:"
+"""Begins the actor of what a person did at the dashboard: its address is theirs, and the family was never there."""
 
 
 class Spread(NamedTuple):
@@ -113,7 +115,8 @@ class PivotReader:
 
         async def read(connection: AsyncConnection) -> list[bytes]:
             first, last = await positions_at(connection, (low, high), await _size(connection))
-            streams = select((await _seen(connection, network, first, last)).c.stream)
+            seen = await _seen(connection, network, first, last)
+            streams = select(seen.c.stream).where(_itself(seen.c.actor))
             query = select(_F.id).where(_F.id.in_(streams), _F.status == LIVING).order_by(_F.id.desc()).limit(limit)
             return list((await connection.execute(query)).scalars())
 
@@ -164,10 +167,15 @@ def _within(network: Network, ip: ColumnElement[Any]) -> tuple[ColumnElement[boo
 
 
 async def _seen(connection: AsyncConnection, network: Network, first: int, last: int) -> Subquery:
-    """The newest events from there."""
+    """The newest events from there, what staff did there among them."""
     few = (await _newest(connection, network, first, last)).subquery()
-    query = select(_E.position, _E.stream, _E.subject, _E.type, _E.at)
+    query = select(_E.position, _E.stream, _E.subject, _E.type, _E.at, _E.actor)
     return query.join_from(few, schema.events, _E.position == few.c.position).subquery()
+
+
+def _itself(actor: ColumnElement[str]) -> ColumnElement[bool]:
+    """The address is of whoever holds the family: of the thief, too, where a rule ended it."""
+    return actor.not_like(f"{_STAFF}%")
 
 
 async def _newest(connection: AsyncConnection, network: Network, first: int, last: int) -> Select[tuple[int]]:
@@ -192,7 +200,8 @@ def _from(
 
 async def _spread(connection: AsyncConnection, network: Network, first: int, last: int) -> Spread:
     seen = await _seen(connection, network, first, last)
-    pairs = select(seen.c.stream, seen.c.subject).where(seen.c.type.in_(_OF_FAMILY)).distinct().limit(CAP + 1)
+    of_family = seen.c.type.in_(_OF_FAMILY), _itself(seen.c.actor)
+    pairs = select(seen.c.stream, seen.c.subject).where(*of_family).distinct().limit(CAP + 1)
     return _counted((await connection.execute(pairs)).all())
 
 
@@ -200,7 +209,8 @@ async def _with_agent(connection: AsyncConnection, agent: str, first: int, last:
     query = (
         select(_E.stream, _E.subject, _P.data)
         .join_from(schema.event_private, schema.events, _E.position == _P.position)
-        .where(_P.kind == private.CONTEXT, _P.position >= first, _P.position < last, _E.type.in_(_OF_FAMILY))
+        .where(_P.kind == private.CONTEXT, _P.position >= first, _P.position < last)
+        .where(_E.type.in_(_OF_FAMILY), _itself(_E.actor))
     )
     rows = (await connection.execute(query)).all()
     return _counted({(row[0], row[1]) for row in rows if private.decode_context(row[2]).agent == agent})
@@ -213,8 +223,9 @@ def _counted(pairs: Any) -> Spread:
 
 async def _traffic(connection: AsyncConnection, network: Network, first: int, last: int, limit: int) -> Traffic:
     seen = await _seen(connection, network, first, last)
-    found = (await connection.execute(select(seen.c.stream, seen.c.subject, seen.c.type, seen.c.at))).all()
-    rows = [row for row in found if row.type in _OF_FAMILY or row.type in _OF_SUBJECT]
+    of_each = select(seen.c.stream, seen.c.subject, seen.c.type, seen.c.at, seen.c.actor)
+    found = (await connection.execute(of_each)).all()
+    rows = [row[:4] for row in found if not row.actor.startswith(_STAFF) and row.type in _OF_FAMILY | _OF_SUBJECT]
     told: dict[bytes, list[int]] = {}
     for stream, _, kind, at in rows:
         if kind in _OF_FAMILY:
@@ -227,12 +238,12 @@ async def _traffic(connection: AsyncConnection, network: Network, first: int, la
         schema.families.outerjoin(schema.subjects, _S.id == _F.subject)
     )
     families = {row[0]: row for row in await connection.execute(named.where(_F.id.in_(latest)))}
-    kinds = [row.type for row in rows]
-    times = [row.at for row in rows]
+    kinds = [kind for _, _, kind, _ in rows]
+    times = [at for _, _, _, at in rows]
     return Traffic(
         visitors=[Visitor(Family(*families[one][:-1]), families[one][-1] or "", *told[one]) for one in latest],
         more=len(told) - len(latest),
-        subjects=len({row.subject for row in rows}),
+        subjects=len({owner for _, owner, _, _ in rows}),
         good=sum(kind in _GOOD for kind in kinds),
         bad=sum(kind in _BAD for kind in kinds),
         failed_sign_ins=sum(kind in _FAILED for kind in kinds),

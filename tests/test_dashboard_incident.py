@@ -1,7 +1,9 @@
 """The incident at the dashboard: find it, understand it, end it, see that it is dead; one family, one person, many."""
 
 import asyncio
+import ipaddress
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from dashboard.rows import Names, row_of
 from events import family, ids
 from events.decision import Origin
 from events.history import Event
+from events.pivots import PivotReader
 from events.private import Account, Context
 from tests.browsers import BROWSER, Ahead, Browser, Seen, a_theft, ahead, size, status_of
 from tests.conftest import PASSWORD, visiting
@@ -517,6 +520,45 @@ async def test_a_network_shows_who_came_from_it_and_how_it_went(staff: app.Servi
     assert "Your own session is among these" in (await browser.opens(made.headers["location"])).text
     assert [] == (await browser.http.get("/dashboard/network/2001:db8::/48?format=json")).json()["families"]
     assert 404 == (await browser.opens("/dashboard/network/nowhere")).status_code
+
+
+async def test_a_family_was_never_where_staff_only_ended_it(staff: app.Service, browser: Browser) -> None:
+    async with visiting(staff) as http:
+        ended, living = [(await sign_in(http, "alice"))["family_id"] for _ in range(2)]
+    async with visiting(staff, address="198.51.100.9", headers=THIEF) as http:
+        desk = Browser(http)
+        await desk.signs_in("bob")
+        await desk.revokes(ended)
+        await desk.opens("/dashboard/me")
+        own = re.search(r'href="/dashboard/families/(fam_[a-z2-7]{26})"', desk.page)
+        here = (await http.get("/dashboard/network/198.51.100.9?format=json")).json()
+        there = (await http.get("/dashboard/network/203.0.113.7?format=json")).json()
+    now = time.time_ns() // 1_000
+    networks = [ipaddress.ip_network("198.51.100.9"), ipaddress.ip_network("203.0.113.7")]
+    window = now - 3_600_000_000, now + 3_600_000_000
+    pivots = PivotReader(staff.engine)
+    spread = await pivots.spread(networks, THIEF["User-Agent"], *window)
+    from_desk = await pivots.living_from(networks[0], *window, 10)
+
+    assert own is not None
+    assert "revoked" == await status_of(staff, ended)
+    assert ([own[1]], 1) == ([row["family"] for row in here["families"]], here["subjects"])
+    assert {ended, living} == {row["family"] for row in there["families"]}
+    assert [(1, 1, False), (2, 1, False), (1, 1, False)] == spread
+    assert [ids.parse("fam", own[1])] == from_desk
+
+
+async def test_a_family_that_a_rule_ended_was_where_the_thief_is(staff: app.Service, browser: Browser) -> None:
+    async with visiting(staff) as http:
+        first = await sign_in(http)
+        second = (await refresh(http, first["refresh_token"])).json()
+        await refresh(http, second["refresh_token"])
+    async with visiting(staff, address="198.51.100.9") as http:
+        await http.post("/auth/refresh", json={"refresh_token": first["refresh_token"]}, headers=THIEF)
+    await browser.signs_in("bob")
+    found = (await browser.http.get("/dashboard/network/198.51.100.9?format=json")).json()
+
+    assert [(first["family_id"], 1)] == [(row["family"], row["reuses"]) for row in found["families"]]
 
 
 # --- the picture, the views ---
