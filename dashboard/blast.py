@@ -28,6 +28,7 @@ class Reach(NamedTuple):
     families: int
     """Others than this one."""
     subjects: int
+    """Whose those others are."""
     capped: bool
     link: str
 
@@ -39,9 +40,7 @@ class Reach(NamedTuple):
         more = "+" if self.capped else ""
         families = "family" if self.families == 1 else "families"
         users = f"{self.subjects:,} {'user' if self.subjects == 1 else 'users'}"
-        # who only failed to sign in has no family
-        join = "of" if self.subjects <= self.families else "and"
-        return f"{self.families:,}{more} {families} {join} {users}"
+        return f"{self.families:,}{more} {families} of {users}"
 
 
 class Blast(NamedTuple):
@@ -64,7 +63,7 @@ async def blast(door: Door, events: Iterable[Event]) -> Blast | None:
     wide = ipaddress.ip_network((address, prefix), strict=False)
     agent = centre.context.agent if len(centre.context.agent) <= MAX_AGENT else ""
     misused = isinstance(centre.fact, family.TokenReuseDetected)
-    found = await door.pivots.spread((single, wide), agent, centre.at - DAY, centre.at + DAY)
+    found = await door.pivots.spread((single, wide), agent, centre.at - DAY, centre.at + DAY, centre.stream)
     if isinstance(found, TooSlow):
         return Blast(centre.at, misused, [], slow=True)
     span = f"{written(centre.at - DAY)}..{written(centre.at + DAY)}"
@@ -83,7 +82,7 @@ async def blast(door: Door, events: Iterable[Event]) -> Blast | None:
 
 
 def _reach(what: str, value: str, link: str, spread: Spread) -> Reach:
-    return Reach(what, value, max(0, spread.families - 1), spread.subjects, spread.capped, link)
+    return Reach(what, value, spread.families, spread.subjects, spread.capped, link)
 
 
 def _centre(events: Iterable[Event]) -> Event | None:

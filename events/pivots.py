@@ -39,7 +39,7 @@ _STAFF = "staff:"
 
 
 class Spread(NamedTuple):
-    """How many families and subjects, both counted no further than `CAP`."""
+    """How many other families and of how many subjects, both counted no further than `CAP`."""
 
     families: int
     subjects: int
@@ -89,15 +89,20 @@ class PivotReader:
         self._engine = engine
         self._seconds = seconds
 
-    async def spread(self, networks: Sequence[Network], agent: str, low: int, high: int) -> list[Spread] | TooSlow:
-        """For each network and then the user agent (where there is one): who came so from `low` until `high`."""
+    async def spread(
+        self, networks: Sequence[Network], agent: str, low: int, high: int, own: bytes
+    ) -> list[Spread] | TooSlow:
+        """For each network and then the user agent (where there is one): who came so from `low` until `high`.
+
+        Others than the family `own`; its user counts where another family is theirs.
+        """
 
         async def read(connection: AsyncConnection) -> list[Spread]:
             times = (low, (low + high) // 2, high)
             first, middle, last = await positions_at(connection, times, await _size(connection))
-            found = [await _spread(connection, one, first, last) for one in networks]
+            found = [await _spread(connection, one, first, last, own) for one in networks]
             near = max(first, middle - _NEAR), min(last, middle + _NEAR)
-            return [*found, await _with_agent(connection, agent, *near)] if agent else found
+            return [*found, await _with_agent(connection, agent, *near, own)] if agent else found
 
         return await budget.within(self._engine, read, self._seconds)
 
@@ -198,19 +203,19 @@ def _from(
     return near.order_by(_P.position.desc()).limit(LISTED)
 
 
-async def _spread(connection: AsyncConnection, network: Network, first: int, last: int) -> Spread:
+async def _spread(connection: AsyncConnection, network: Network, first: int, last: int, own: bytes) -> Spread:
     seen = await _seen(connection, network, first, last)
-    of_family = seen.c.type.in_(_OF_FAMILY), _itself(seen.c.actor)
+    of_family = seen.c.type.in_(_OF_FAMILY), _itself(seen.c.actor), seen.c.stream != own
     pairs = select(seen.c.stream, seen.c.subject).where(*of_family).distinct().limit(CAP + 1)
     return _counted((await connection.execute(pairs)).all())
 
 
-async def _with_agent(connection: AsyncConnection, agent: str, first: int, last: int) -> Spread:
+async def _with_agent(connection: AsyncConnection, agent: str, first: int, last: int, own: bytes) -> Spread:
     query = (
         select(_E.stream, _E.subject, _P.data)
         .join_from(schema.event_private, schema.events, _E.position == _P.position)
         .where(_P.kind == private.CONTEXT, _P.position >= first, _P.position < last)
-        .where(_E.type.in_(_OF_FAMILY), _itself(_E.actor))
+        .where(_E.type.in_(_OF_FAMILY), _itself(_E.actor), _E.stream != own)
     )
     rows = (await connection.execute(query)).all()
     return _counted({(row[0], row[1]) for row in rows if private.decode_context(row[2]).agent == agent})

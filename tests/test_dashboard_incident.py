@@ -537,14 +537,14 @@ async def test_a_family_was_never_where_staff_only_ended_it(staff: app.Service, 
     networks = [ipaddress.ip_network("198.51.100.9"), ipaddress.ip_network("203.0.113.7")]
     window = now - 3_600_000_000, now + 3_600_000_000
     pivots = PivotReader(staff.engine)
-    spread = await pivots.spread(networks, THIEF["User-Agent"], *window)
+    spread = await pivots.spread(networks, THIEF["User-Agent"], *window, own=ids.parse("fam", living))
     from_desk = await pivots.living_from(networks[0], *window, 10)
 
     assert own is not None
     assert "revoked" == await status_of(staff, ended)
     assert ([own[1]], 1) == ([row["family"] for row in here["families"]], here["subjects"])
     assert {ended, living} == {row["family"] for row in there["families"]}
-    assert [(1, 1, False), (2, 1, False), (1, 1, False)] == spread
+    assert [(1, 1, False), (1, 1, False), (1, 1, False)] == spread
     assert [ids.parse("fam", own[1])] == from_desk
 
 
@@ -702,10 +702,22 @@ async def test_the_blast_radius_counts_others_from_the_same_place(staff: app.Ser
     text = " ".join(Seen((await browser.opens(f"/dashboard/families/{stolen}")).text).text.split())
 
     assert "Blast radius 24 h around the reuse" in text
-    assert "Same address4 families of 4 users 203.0.113.7" in text
-    assert "Same /244 families of 4 users 203.0.113.0/24" in text
+    assert "Same address4 families of 3 users 203.0.113.7" in text
+    assert "Same /244 families of 3 users 203.0.113.0/24" in text
     assert "Same devicenobody else Chrome 142 · Windows" in text
     assert "Same userno other living family" in text
+
+
+async def test_the_only_family_of_a_place_has_no_others_beside_it(staff: app.Service, browser: Browser) -> None:
+    async with visiting(staff, address="198.51.100.9", headers=THIEF) as http:
+        alone = (await sign_in(http, "alice"))["family_id"]
+        await browser.signs_in("vera")
+        before = Seen((await browser.opens(f"/dashboard/families/{alone}")).text).text
+        await sign_in(http, "alice")
+    after = Seen((await browser.opens(f"/dashboard/families/{alone}")).text).text
+
+    assert 3 == before.count("nobody else")
+    assert 3 == after.count("1 family of 1 user ")
 
 
 async def test_who_is_disabled_already_is_not_disabled_twice(staff: app.Service, browser: Browser) -> None:
