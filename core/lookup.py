@@ -13,6 +13,7 @@ from core.access import AccessClaims, ClientClaims
 from core.clients import SECRET_PREFIX, Clients, proves
 from core.families import Families
 from core.keys import Keys
+from core.token import LENGTH
 from core.token import PREFIX as REFRESH_TOKEN
 from events import action, family, ids, key
 from events import subject as subject_past
@@ -78,12 +79,7 @@ class Lookup:
 
     def _token(self, text: str) -> Found | Unreadable | None:
         if text.startswith(REFRESH_TOKEN):
-            token = self.families.read_token(text)
-            if token is None:
-                return Unreadable("refresh_token", "It has the form of a refresh token, but was not made here.")
-            return Found(
-                "refresh_token", ids.to_text(family.PREFIX, token.family), f"Its generation is {token.generation}."
-            )
+            return self._refresh_token(text)
         if text.startswith(SECRET_PREFIX):
             return self._secret(text)
         if not _JWT.fullmatch(text):
@@ -95,6 +91,17 @@ class Lookup:
         if isinstance(claims, ClientClaims):
             return Found("client_token", claims.client_id, note)
         return Found("access_token", claims.sid, note)
+
+    def _refresh_token(self, text: str) -> Found | Unreadable:
+        if len(text) != LENGTH:
+            why = f"This is not a whole refresh token: {LENGTH} characters are needed, these are {len(text):,}."
+            return Unreadable("refresh_token", why)
+        token = self.families.read_token(text)
+        if token is None:
+            return Unreadable("refresh_token", "It has the form of a refresh token, but was not made here.")
+        return Found(
+            "refresh_token", ids.to_text(family.PREFIX, token.family), f"Its generation is {token.generation}."
+        )
 
     def _secret(self, text: str) -> Found | Unreadable:
         """Whose secret somebody has found, if it can be used: hashes of older ones are not kept."""

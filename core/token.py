@@ -10,6 +10,8 @@ from typing import NamedTuple
 PREFIX = "slr_"
 PATTERN = re.compile(r"slr_[A-Za-z0-9_-]{92}")
 """For secret scanners, and for `fullmatch` before anything is decoded."""
+LENGTH = 96
+"""Characters, with the prefix."""
 NONCE_BYTES = 16
 _SIGNED = 1 + 16 + NONCE_BYTES + 4
 _MAC_BYTES = 32

@@ -48,6 +48,19 @@ async def test_a_forged_token_is_told_from_an_unknown_thing(lookup: Lookup) -> N
     assert isinstance(await lookup.find("eyJhbGciOiJub25lIn0.e30."), Unreadable)
 
 
+@pytest.mark.parametrize("cut", [-1, 40, 4])
+async def test_a_part_of_a_refresh_token_is_told_as_one_and_not_repeated(
+    lookup: Lookup, http: httpx.AsyncClient, cut: int
+) -> None:
+    token = (await signed_in(http))["refresh_token"]
+    part = token[:cut]
+    found = await lookup.find(f" {part}\n")
+
+    why = f"This is not a whole refresh token: {len(token)} characters are needed, these are {len(part)}."
+    assert Unreadable("refresh_token", why) == found
+    assert isinstance(await lookup.find(token + "A"), Unreadable)
+
+
 async def test_an_access_token_leads_to_its_family(lookup: Lookup, http: httpx.AsyncClient) -> None:
     first = await signed_in(http)
 
