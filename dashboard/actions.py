@@ -16,6 +16,7 @@ from dashboard.door import VIEWER, Door, Given, GivenStaff
 from dashboard.erasure_receipt import ErasureProof
 from dashboard.gate import wants
 from dashboard.key_receipt import KeyProof
+from dashboard.source import source_of
 from events import action, family, ids, subject
 from events.action import FINISHED, PLANNED, STARTED, Action
 
@@ -119,6 +120,7 @@ async def show(
             state=receipt.action,
             reason=telling.reason(receipt.action.reason),
             denied_query=_denied_query(proof),
+            source=source_of(receipt.action.query) if receipt.action.query else None,
             now=door.now(),
         )
     )
@@ -259,6 +261,7 @@ def _as_json(proof: Proof) -> dict[str, Any]:
             "access_usable_until": telling.iso(receipt.alive_until * telling.SECOND) if proof.alive else None,
             "denied_since": receipt.denied.times,
             "note": receipt.action.note or None,
+            "query": receipt.action.query or None,
             "families": [
                 {
                     "family": line.public_id,

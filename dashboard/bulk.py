@@ -1,6 +1,5 @@
 """Killing many families: a selection is frozen, looked over, confirmed, and then carried out. Decides through core."""
 
-import ipaddress
 from typing import Any, Final, NamedTuple
 
 from litestar import Request, Response, get, post
@@ -10,12 +9,13 @@ from litestar.params import FromPath
 from core.action import MAX_SELECTION, Confirmed, Outcome, Selection
 from core.problem import Problem
 from core.reason import STAFF_REASONS
-from dashboard import answers, asked, danger, forms, telling, way
+from dashboard import answers, asked, danger, forms, network, telling, way
 from dashboard.door import RESPONDER, Door, Given, GivenStaff, Staff
 from dashboard.family_list import living
 from dashboard.forms import Revocation
 from dashboard.gate import visit_of, wants
 from dashboard.kills import actor_of, after, too_many
+from dashboard.source import source_of
 from events import action, family, ids, subject
 from events.action import PLANNED, Action
 from events.budget import TooSlow
@@ -24,7 +24,6 @@ from events.fields import FAMILIES
 from events.filters import Mistake, parse
 
 LISTED: Final = 100
-DAY: Final = 24 * 3600 * telling.SECOND
 EMPTY: Final = Problem(422, "nothing_selected", "Nothing living is selected. Tick families, or take all that match.")
 TOO_MANY: Final = Problem(
     422,
@@ -59,7 +58,7 @@ async def freeze(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     """Write down which families: those ticked, or all living ones that match now. To the page that shows them."""
     fields = await request.form()
     size = (await door.history.head()).size
-    chosen = await _chosen(door, asked.text(fields, "all"), asked.text(fields, "q"), asked.text(fields, "network"))
+    chosen = await _chosen(door, fields)
     if isinstance(chosen, Problem):
         return answers.refused(request, door, chosen)
     query, found = chosen or ("", asked.families(asked.texts(fields, "family")))
@@ -114,13 +113,14 @@ async def confirm(
     return await after(request, door, staff, state.id)
 
 
-async def _chosen(door: Door, every: str, text: str, network: str) -> tuple[str, tuple[bytes, ...]] | Problem | None:
+async def _chosen(door: Door, fields: asked.Fields) -> tuple[str, tuple[bytes, ...]] | Problem | None:
     """What `all` asks for: the query as it is frozen, and the families. None where single ones were ticked."""
+    every = asked.text(fields, "all")
     if every == "network":
-        return await _from_network(door, network)
+        return await _from_network(door, asked.text(fields, "network"), asked.text(fields, "within"))
     if every != "matching":
         return None
-    query = parse(text, FAMILIES)
+    query = parse(asked.text(fields, "q"), FAMILIES)
     if isinstance(query, Mistake):
         return Problem(422, "bad_filter", query.told())
     of_them = living(query)
@@ -130,14 +130,13 @@ async def _chosen(door: Door, every: str, text: str, network: str) -> tuple[str,
     return of_them.text(), tuple(found)
 
 
-async def _from_network(door: Door, text: str) -> tuple[str, tuple[bytes, ...]] | Problem:
-    try:
-        network = ipaddress.ip_network(text, strict=False)
-    except ValueError:
+async def _from_network(door: Door, text: str, within: str) -> tuple[str, tuple[bytes, ...]] | Problem:
+    """No family is found by such a query later: who comes from there next is none of those that were shown."""
+    where, window = network.read(text), network.window_of(within)
+    if where is None:
         return Problem(422, "bad_network", "This is no address or network.")
-    now = door.now()
-    found = await door.pivots.living_from(network, now - 30 * DAY, now + DAY, MAX_SELECTION + 1)
-    return SLOW if isinstance(found, TooSlow) else ("", tuple(found))
+    found = await door.pivots.living_from(where, *network.times(window, door.now()), MAX_SELECTION + 1)
+    return SLOW if isinstance(found, TooSlow) else (network.query(where, window), tuple(found))
 
 
 async def _plan(door: Door, action_id: str) -> Plan:
@@ -178,6 +177,7 @@ def _page(door: Door, staff: Staff, plan: Plan, given: Revocation) -> bytes:
         staff=staff,
         plan=plan,
         state=plan.state,
+        source=source_of(plan.state.query),
         asked=given,
         reasons=STAFF_REASONS,
         hurdles=danger.hurdles(staff, len(plan.targets), now),

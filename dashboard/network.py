@@ -1,6 +1,7 @@
 """Who else came from here: an address or a network, the families seen from it, how often it went well. Reads only."""
 
 import ipaddress
+import re
 from typing import Any, Final
 
 from litestar import Request, Response, get
@@ -18,8 +19,10 @@ from events.pivots import Network, Traffic
 LISTED: Final = 50
 DAY: Final = 24 * 3600 * telling.SECOND
 WINDOWS: Final = {"24h": ("24 hours", DAY), "7d": ("7 days", 7 * DAY), "30d": ("30 days", 30 * DAY)}
+USUAL: Final = "7d"
 STEPS: Final = {4: (32, 24, 16), 6: (128, 64, 56, 48)}
 """Prefix lengths to widen and narrow to."""
+_QUERY: Final = re.compile(rf"ip:([0-9a-f:./]+) at:({'|'.join(WINDOWS)})")
 
 
 @get("/network/{address:str}", opt=wants(VIEWER))
@@ -39,14 +42,10 @@ async def network(
 
 
 async def _answer(request: Request[Any, Any, Any], door: Door, staff: Staff, text: str) -> Response[Any]:
-    try:
-        asked = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        raise NotFoundException from None
-    window = request.query_params.get("within", "7d")
-    window = window if window in WINDOWS else "7d"
-    now = door.now()
-    found = await door.pivots.traffic(asked, now - WINDOWS[window][1], now + DAY, LISTED)
+    asked, window, now = read(text), window_of(request.query_params.get("within", "")), door.now()
+    if asked is None:
+        raise NotFoundException
+    found = await door.pivots.traffic(asked, *times(window, now), LISTED)
     if answers.wants_json(request):
         if isinstance(found, TooSlow):
             return answers.refused(request, door, answers.TOO_SLOW)
@@ -56,6 +55,7 @@ async def _answer(request: Request[Any, Any, Any], door: Door, staff: Staff, tex
         "network.html",
         staff=staff,
         network=told(asked),
+        in_log=query(asked, window),
         around=_around(asked),
         window=window,
         windows=WINDOWS,
@@ -69,6 +69,36 @@ async def _answer(request: Request[Any, Any, Any], door: Door, staff: Staff, tex
         now=now,
     )
     return answers.html(page, 503 if isinstance(found, TooSlow) else 200)
+
+
+def read(text: str) -> Network | None:
+    """An address or a network as somebody writes it."""
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def window_of(typed: str) -> str:
+    """How far back is asked for."""
+    return typed if typed in WINDOWS else USUAL
+
+
+def times(window: str, now: int) -> tuple[int, int]:
+    """From when until when: a day beyond now, should a clock be behind."""
+    return now - WINDOWS[window][1], now + DAY
+
+
+def query(asked: Network, window: str) -> str:
+    """What came from there, as the audit log finds it; with a selection it says which families were meant."""
+    return f"ip:{told(asked)} at:{window}"
+
+
+def of_query(text: str) -> tuple[Network, str] | None:
+    """The network and the window where a selection was made by `query`."""
+    parts = _QUERY.fullmatch(text)
+    asked = read(parts[1]) if parts else None
+    return None if parts is None or asked is None else (asked, window_of(parts[2]))
 
 
 def told(asked: Network) -> str:

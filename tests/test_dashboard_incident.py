@@ -12,7 +12,7 @@ import pytest
 
 import app
 from core.action import Selection
-from dashboard import lineage, story
+from dashboard import lineage, source, story
 from dashboard.rows import Names, row_of
 from events import family, ids
 from events.decision import Origin
@@ -546,6 +546,50 @@ async def test_a_family_was_never_where_staff_only_ended_it(staff: app.Service, 
     assert {ended, living} == {row["family"] for row in there["families"]}
     assert [(1, 1, False), (1, 1, False), (1, 1, False)] == spread
     assert [ids.parse("fam", own[1])] == from_desk
+
+
+async def test_all_that_came_from_a_network_are_those_of_the_window_that_its_page_shows(
+    staff: app.Service, browser: Browser, ahead: Ahead
+) -> None:
+    async with visiting(staff, address="198.51.100.9") as http:
+        early = await sign_in(http, "alice")
+        ahead.seconds = 2 * 86_400.0
+        late = await sign_in(http, "charlie")
+    await browser.signs_in("bob")
+    page = await browser.opens("/dashboard/network/198.51.100.0/24?within=24h")
+    made = await browser.sends("/dashboard/kills/new", {"all": "network"} | browser.hidden)
+    place = made.headers["location"]
+    plan = (await browser.http.get(f"{place}?format=json")).json()
+    preview = await browser.opens(place)
+    back = 'href="/dashboard/network/198.51.100.0/24?within=24h"'
+    receipt = (await confirms(browser, preview, include_new="1")).headers["location"]
+    told = (await browser.opens(receipt)).text
+
+    assert "Revoke all living seen from here in 24 hours" in page.text
+    assert (["ip:198.51.100.0/24 at:24h"], [late["family_id"]]) == ([plan["query"]], plan["families"])
+    assert 3 == preview.text.count(back)
+    assert "all living that came from 198.51.100.0/24 in the 24 hours before" in Seen(preview.text).text
+    assert back in told
+    assert ["living", "revoked"] == [await status_of(staff, one["family_id"]) for one in (early, late)]
+    assert plan["query"] == (await browser.http.get(f"{receipt}?format=json")).json()["query"]
+
+
+async def test_a_network_that_was_ended_finds_no_family_later(staff: app.Service, browser: Browser) -> None:
+    await sessions(staff, 1)
+    await browser.signs_in("bob")
+    await browser.opens("/dashboard/network/203.0.113.7")
+    place = (await browser.sends("/dashboard/kills/new", {"all": "network"} | browser.hidden)).headers["location"]
+    late = (await sessions(staff, 1))[0]
+    preview = await browser.opens(place)
+
+    assert "began since" not in preview.text
+    await confirms(browser, preview, include_new="1")
+    assert "living" == await status_of(staff, late)
+
+
+@pytest.mark.parametrize("query", ["", "is:living", "ip:nowhere at:7d", "ip:203.0.113.7 at:8d", "ip:999.0.0.1 at:7d"])
+def test_what_was_not_selected_by_a_network_leads_to_the_families(query: str) -> None:
+    assert "Families" == source.source_of(query).name
 
 
 async def test_a_family_that_a_rule_ended_was_where_the_thief_is(staff: app.Service, browser: Browser) -> None:
