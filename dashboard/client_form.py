@@ -3,9 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from core import client_assertion
 from core.application import REACTIONS
-from events.client import OPTIONAL, Client
+from core.policy import Policy
+from core.policy import of as policy_of
+from events.client import OPTIONAL, Client, ClientRegistered, begin
+from events.private import Account
 
 
 class Number(NamedTuple):
@@ -14,7 +19,12 @@ class Number(NamedTuple):
     name: str
     label: str
     usual: int
-    """What follows the settings, and is shown as an empty field."""
+    """What has no value of its own, and is shown as an empty field."""
+    empty: str = "empty follows the settings"
+    inherited: str = "as in the settings"
+    """Said of the value that holds where there is none of its own."""
+    follows: str = ""
+    """That value."""
 
 
 class Words(NamedTuple):
@@ -35,7 +45,7 @@ NUMBERS: Final = (
     Number("idle_ttl", "Unused session, seconds", 0),
     Number("absolute_ttl", "Session at most, seconds", 0),
     Number("leeway", "Leeway for a retry, seconds", -1),
-    Number("family_limit", "Sessions for each user", 0),
+    Number("family_limit", "Sessions for each user", 0, "empty sets no limit of its own", "over all applications"),
 )
 CHOICES: Final = (
     ("on_device_change", "Another device"),
@@ -53,6 +63,28 @@ TICKS: Final = (
     ("first_party", "Ours: people may give it their password"),
     ("operator", "Operator: reaches the sessions of all clients"),
 )
+
+
+class Form(NamedTuple):
+    """All fields, for the templates."""
+
+    numbers: tuple[Number, ...]
+    lists: tuple[Words, ...] = LISTS
+    choices: tuple[tuple[str, str], ...] = CHOICES
+    words_for: Mapping[str, str] = WORDS_FOR
+    binding: Mapping[str, str] = BINDING
+    ticks: tuple[tuple[str, str], ...] = TICKS
+
+
+def form(state: Client, defaults: Policy) -> Form:
+    """The fields, each number with what holds where the client has none of its own."""
+
+    def followed(number: Number) -> float:
+        without = msgspec.structs.replace(state, **{number.name: number.usual})
+        found: float = getattr(policy_of(without, defaults), number.name)
+        return found
+
+    return Form(tuple(one._replace(follows=f"{followed(one):.10g}") for one in NUMBERS))
 
 
 class NotWhole(ValueError):
@@ -90,6 +122,8 @@ def names(*parts: Iterable[tuple[Any, ...]]) -> list[str]:
 
 OTHERS: Final = ("dpop", "keys")
 FIELDS: Final = (*names(LISTS, NUMBERS, CHOICES, TICKS), *OTHERS)
+BLANK: Final = begin(b"", 0, ClientRegistered(actor="system", client=""), Account())
+"""A client that has nothing of its own."""
 NEW: Final = dict.fromkeys(FIELDS, "") | {"first_party": "1", "on_device_change": REACTIONS[0]}
 
 

@@ -176,7 +176,7 @@ def _page(door: Door, staff: Staff, template: str, **values: Any) -> bytes:
         staff=staff,
         now=door.now(),
         fresh=fresh,
-        form=client_form,
+        form=client_form.form(values.get("state", client_form.BLANK), door.actions.defaults),
         service_scopes=SERVICE,
         countries=door.geography.tells_countries,
         **values,

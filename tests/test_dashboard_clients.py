@@ -10,7 +10,7 @@ import pytest
 import app
 from core.clients import proves
 from tests.applications import Application, application, own_token
-from tests.browsers import Browser, signed_in
+from tests.browsers import Browser, Seen, signed_in
 from tests.conftest import PASSWORD
 from tests.keyholders import KeyHolder, bound_refresh, bound_sign_in
 from tests.visitors import facts
@@ -142,6 +142,24 @@ async def test_what_cannot_be_is_said_beside_its_field_and_nothing_typed_is_lost
     assert 'value="events:read introspect"' in answer.text or 'value="events:read  introspect"' in answer.text
     assert "<b>" not in answer.text
     assert not SECRET.search(answer.text)
+
+
+async def test_where_nothing_is_set_the_value_that_holds_is_said(browser: Browser) -> None:
+    def placeholders(page: str) -> dict[str, str]:
+        return dict(re.findall(r'<input id="([a-z_]+)" [^>]*inputmode="numeric"[^>]* placeholder="([^"]*)"', page))
+
+    await registered(browser, access_ttl="60", leeway="")
+    page = (await browser.opens(f"{PLACE}/reporter")).text
+    text = " ".join(Seen(page).text.split())
+    usual = {"access_ttl": "900", "idle_ttl": "604800", "absolute_ttl": "2592000", "family_limit": "100"}
+
+    assert "Access token, seconds60" in text
+    assert "Unused session, seconds604800, as in the settings" in text
+    assert "Leeway for a retry, seconds6, as in the settings" in text
+    assert "Sessions for each user100, over all applications" in text
+    assert "empty sets no limit of its own: 100 over all applications" in text
+    assert usual | {"leeway": "6"} == placeholders(page)
+    assert usual | {"leeway": "10"} == placeholders((await browser.opens(f"{PLACE}?new=1")).text)
 
 
 async def test_a_policy_is_changed_on_the_applications_page(service: app.Service, browser: Browser) -> None:
