@@ -3,7 +3,6 @@
 from typing import Any, Final, NamedTuple
 
 from litestar import Request, Response, get
-from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from core import master_revocation
@@ -16,6 +15,7 @@ from dashboard.door import VIEWER, Door, Given, GivenStaff
 from dashboard.erasure_receipt import ErasureProof
 from dashboard.gate import wants
 from dashboard.key_receipt import KeyProof
+from dashboard.missing import nothing
 from dashboard.source import source_of
 from events import action, family, ids, subject
 from events.action import FINISHED, PLANNED, STARTED, Action
@@ -105,7 +105,7 @@ async def show(
     stream = ids.from_text(action.PREFIX, action_id)
     receipt = await door.actions.receipt(stream, TESTED) if stream else None
     if receipt is None:
-        raise NotFoundException
+        raise nothing("action", action.PREFIX, action_id)
     if receipt.action.status == PLANNED:
         return answers.see_other(f"/dashboard/kills/{action_id}")
     proof = await _proof(door, receipt)

@@ -7,7 +7,7 @@ from litestar.exceptions import HTTPException
 
 from core import problem
 from core.problem import Problem
-from dashboard import cookie, way
+from dashboard import cookie, missing, way
 from dashboard.door import Door
 from dashboard.gate import SignInNeeded, is_fragment
 from edge import note, passage_of
@@ -35,6 +35,11 @@ def wants_json(request: Request[Any, Any, Any]) -> bool:
     return request.query_params.get("format") == "json" or ("application/json" in accept and "text/html" not in accept)
 
 
+def for_programs(request: Request[Any, Any, Any]) -> bool:
+    """Whether a page would be read by nobody."""
+    return wants_json(request) or "text/html" not in request.headers.get("accept", "")
+
+
 def json(content: object) -> Response[object]:
     """The JSON twin of a page."""
     return Response(content, media_type="application/json", headers={"Vary": "Accept"})
@@ -55,10 +60,11 @@ def refused(request: Request[Any, Any, Any], door: Door, refusal: Problem) -> Re
     """A refusal as a page, or as a problem where the twin was asked for."""
     note(request.scope, code=refusal.code)
     passage = passage_of(request.scope)
-    if wants_json(request) or "text/html" not in request.headers.get("accept", ""):
+    if for_programs(request):
         media, body = problem.rendered(refusal, passage.path, passage.request_id)
         return Response(body, status_code=refusal.status, media_type=media, headers=dict(refusal.headers))
-    page = door.pages.error(refusal.status, refusal.code, refusal.detail)
+    made = request.scope["state"]["page"] or door.pages.error  # the gate's own, with the frame of whom it knows
+    page = made(refusal.status, refusal.code, refusal.detail)
     return html(page, refusal.status, dict(refusal.headers))
 
 
@@ -109,6 +115,8 @@ def explained(error: HTTPException) -> Problem:
         405: Problem(405, "method_not_allowed", "This address does not take this method."),
         429: Problem(429, "rate_limited", "Too many tries in a short time. Wait a moment, then try again."),
     }.get(error.status_code, problem.invalid("The request is not what this address takes."))
+    if isinstance(error.extra, dict) and missing.SAID in error.extra:
+        known = Problem(404, known.code, error.extra[missing.SAID])
     if isinstance(error.extra, dict) and error.extra.get("code") == "csrf_failed":
         known = Problem(403, "csrf_failed", "This form was not sent from the page it belongs to, or that page is old.")
     return Problem(error.status_code, known.code, known.detail, dict(error.headers or {}))

@@ -1,9 +1,9 @@
 """Killing many families: a selection is frozen, looked over, confirmed, and then carried out. Decides through core."""
 
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlencode
 
 from litestar import Request, Response, get, post
-from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from core.action import MAX_SELECTION, Confirmed, Outcome, Selection
@@ -15,6 +15,7 @@ from dashboard.family_list import living
 from dashboard.forms import Revocation
 from dashboard.gate import visit_of, wants
 from dashboard.kills import actor_of, after, too_many
+from dashboard.missing import nothing
 from dashboard.source import source_of
 from events import action, family, ids, subject
 from events.action import PLANNED, Action
@@ -63,7 +64,7 @@ async def freeze(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
         return answers.refused(request, door, chosen)
     query, found = chosen or ("", asked.families(asked.texts(fields, "family")))
     if not found:
-        return answers.refused(request, door, EMPTY)
+        return _nothing(request, door, fields)
     if len(found) > MAX_SELECTION:
         return answers.refused(request, door, TOO_MANY)
     stream = door.actions.new_id()
@@ -113,6 +114,20 @@ async def confirm(
     return await after(request, door, staff, state.id)
 
 
+def _nothing(request: Request[Any, Any, Any], door: Door, fields: asked.Fields) -> Response[Any]:
+    """Back to the list as it was, which says so; programs are told here."""
+    if answers.for_programs(request):
+        return answers.refused(request, door, EMPTY)
+    none = "all" if asked.text(fields, "all") else "ticked"
+    where = network.read(asked.text(fields, "network"))
+    if where is not None:
+        window = network.window_of(asked.text(fields, "within"))
+        return answers.see_other(f"/dashboard/network/{network.told(where)}?within={window}&none={none}")
+    shown = {name: asked.text(fields, name) for name in ("q", "before")}
+    kept = urlencode({name: value for name, value in shown.items() if value} | {"none": none})
+    return answers.see_other(f"/dashboard/families?{kept}")
+
+
 async def _chosen(door: Door, fields: asked.Fields) -> tuple[str, tuple[bytes, ...]] | Problem | None:
     """What `all` asks for: the query as it is frozen, and the families. None where single ones were ticked."""
     every = asked.text(fields, "all")
@@ -143,7 +158,7 @@ async def _plan(door: Door, action_id: str) -> Plan:
     stream = ids.from_text(action.PREFIX, action_id)
     state = await door.actions.reader.get(stream) if stream else None
     if state is None or state.kind != "revoke_selection":
-        raise NotFoundException
+        raise nothing("selection", action.PREFIX, action_id)
     targets = await door.actions.reader.targets(state.id)
     rows = [row for row, _ in await door.family_search.named(targets[:LISTED])]
     made_of = await door.family_search.made_of(targets)

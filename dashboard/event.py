@@ -4,12 +4,12 @@ import json
 from typing import Any, NamedTuple
 
 from litestar import Request, Response, get
-from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from dashboard import answers, rows, searching, telling, way
 from dashboard.door import VIEWER, Door, Given, GivenStaff
 from dashboard.gate import wants
+from dashboard.missing import said
 from dashboard.rows import Row
 from events import action, family, ids
 from events.budget import TooSlow
@@ -30,12 +30,10 @@ async def show(
     request: Request[Any, Any, Any], door: Given, staff: GivenStaff, position: FromPath[int]
 ) -> Response[Any]:
     """The event at a position of the log."""
-    if position > way.FARTHEST:
-        raise NotFoundException
-    found = await door.history.at((position,))
-    sealed = await door.history.sealed(position)
-    if not found or sealed is None:
-        raise NotFoundException
+    found = await door.history.at((position,)) if position <= way.FARTHEST else []
+    sealed = await door.history.sealed(position) if found else None
+    if sealed is None:
+        raise said(f"There is no event of this number: the log ends with #{(await door.history.head()).size - 1}.")
     (row,) = await rows.rows_of(found, door.subject_reader)
     around = await _around(door, found[0])
     if answers.wants_json(request):

@@ -4,13 +4,13 @@ import json
 from typing import Any, Final, NamedTuple
 
 from litestar import Request, Response, get
-from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from dashboard import answers, lineage, rows, story, telling, way
 from dashboard.blast import Blast, blast
 from dashboard.door import RESPONDER, VIEWER, Door, Given, GivenStaff, Staff
 from dashboard.gate import wants
+from dashboard.missing import nothing, said
 from dashboard.moves import Move, moves
 from dashboard.rows import Names, Row
 from dashboard.story import Run, Step
@@ -70,7 +70,7 @@ async def _told(door: Door, family_id: str, after: int | None, as_of: int | None
     stream = ids.from_text(family.PREFIX, family_id)
     held = await door.family_reader.get(stream) if stream else None
     if held is None or stream is None:
-        raise NotFoundException
+        raise nothing("family", family.PREFIX, family_id)
     now = door.now()
     if as_of is not None:
         held, now = await _then(door, held, as_of)
@@ -104,7 +104,7 @@ async def _then(door: Door, held: Held, as_of: int) -> tuple[Held, int]:
     last = await door.pivots.version_at(stream, as_of + 1)
     newest = await door.history.before(as_of + 1, 1)
     if not last or not newest:
-        raise NotFoundException
+        raise said(f"At #{as_of} there was no such family.")
     state: Family | None = None
     while state is None or state.version < last:
         for event in await door.history.of_stream(stream, state.version if state else 0, 500):

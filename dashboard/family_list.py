@@ -28,6 +28,13 @@ PRESETS: Final = (
 )
 
 
+NONE: Final = {
+    "ticked": "Nothing was ticked. Tick the families that are to end, or take all that match.",
+    "all": "Nothing that matches lives.",
+}
+"""Why there is nothing to revoke."""
+
+
 @get("/families", opt=wants(VIEWER))
 async def listed(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """The latest begun that match, or those before one."""
@@ -52,6 +59,8 @@ async def listed(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
         older=_older(found),
         presets=PRESETS,
         may_kill=staff.may(RESPONDER),
+        unselected=NONE.get(request.query_params.get("none", ""), ""),
+        before=cursor,
         few=danger.FEW,
         fam=lambda one: ids.to_text(family.PREFIX, one.id),
         sub=lambda one: ids.to_text(subject.PREFIX, one.subject),

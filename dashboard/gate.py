@@ -1,6 +1,7 @@
 """Who may pass: every route says whom it wants, and one that says nothing lets nobody in. Judges by core's rules."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from litestar import Request
@@ -85,6 +86,7 @@ def gate(door_now: Callable[[], Door]) -> Callable[[Connection, BaseRouteHandler
             raise PermissionDeniedException
         looks = not changes and (is_fragment(connection) or bool(handler.opt.get("only_looks")))
         staff = await _admitted(connection, door, only_looks=looks)
+        connection.scope["state"]["page"] = partial(door.pages.error, staff=staff)
         if changes and not await _carries_token(connection, door, staff):
             note(connection.scope, reason=origin.CSRF_TOKEN)
             raise Forged(extra={"code": "csrf_failed"})

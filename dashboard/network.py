@@ -19,6 +19,11 @@ from events.pivots import Network, Traffic
 LISTED: Final = 50
 DAY: Final = 24 * 3600 * telling.SECOND
 WINDOWS: Final = {"24h": ("24 hours", DAY), "7d": ("7 days", 7 * DAY), "30d": ("30 days", 30 * DAY)}
+NONE: Final = {
+    "ticked": "Nothing was ticked. Tick the families that are to end, or take all that live.",
+    "all": "Nothing that came from here lives.",
+}
+"""Why there is nothing to revoke."""
 USUAL: Final = "7d"
 STEPS: Final = {4: (32, 24, 16), 6: (128, 64, 56, 48)}
 """Prefix lengths to widen and narrow to."""
@@ -63,6 +68,7 @@ async def _answer(request: Request[Any, Any, Any], door: Door, staff: Staff, tex
         living=living,
         looked_at=LOOKED_AT,
         may_kill=staff.may(RESPONDER),
+        unselected=NONE.get(request.query_params.get("none", ""), ""),
         status=story.status,
         fam=lambda one: ids.to_text(family.PREFIX, one.id),
         sub=lambda one: ids.to_text(subject.PREFIX, one.subject),

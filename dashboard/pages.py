@@ -26,6 +26,7 @@ HEADLINES: Final = {
     403: "Not allowed",
     404: "Nothing here",
     405: "Not that way",
+    422: "Not like this",
     409: "Something else has changed",
     429: "Too many tries",
     503: "One moment",
@@ -70,10 +71,10 @@ class Pages:
         found = self._templates.get_template(template)
         return "".join(found.blocks[block](found.new_context(values))).encode()
 
-    def error(self, status: int, code: str, detail: str) -> bytes:
-        """The page of a refusal; shows nothing of what came in."""
+    def error(self, status: int, code: str, detail: str, staff: object = None) -> bytes:
+        """The page of a refusal, in the frame where somebody is signed in; shows nothing of what came in by itself."""
         headline = HEADLINES.get(status, HTTPStatus(status).phrase if status < 500 else "Something went wrong")
-        return self.render("error.html", status=status, code=code, detail=detail, headline=headline)
+        return self.render("error.html", status=status, code=code, detail=detail, headline=headline, staff=staff)
 
 
 def _fingerprinted(name: str, content: bytes) -> str:

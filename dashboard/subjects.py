@@ -3,7 +3,6 @@
 from typing import Any, Final, NamedTuple
 
 from litestar import Request, Response, get, post
-from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from core.action import Confirmed, Outcome
@@ -14,6 +13,7 @@ from dashboard.erasure import Erased
 from dashboard.forms import Revocation
 from dashboard.gate import visit_of, wants
 from dashboard.kills import actor_of, after
+from dashboard.missing import nothing
 from dashboard.rows import Row
 from events import action, family, ids, subject
 from events.budget import TooSlow
@@ -109,7 +109,7 @@ async def _owner(door: Door, subject_id: str) -> Subject:
     stream = ids.from_text(subject.PREFIX, subject_id)
     found = await door.subject_reader.get(stream) if stream else None
     if found is None:
-        raise NotFoundException
+        raise nothing("user", subject.PREFIX, subject_id)
     return found
 
 

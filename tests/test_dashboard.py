@@ -559,6 +559,54 @@ async def test_a_family_that_does_not_exist_is_not_found(browser: Browser) -> No
         assert all("<title>Nothing here" in answer.text for answer in answers)
 
 
+@pytest.mark.parametrize(
+    ("place", "status", "said"),
+    [
+        ("families/fam_" + "a" * 26, 404, "There is no family fam_" + "a" * 26),
+        ("families/fam_x", 404, "There is no family of this id."),
+        ("families/fam_<b>", 404, "There is no family of this id."),
+        ("subjects/sub_" + "a" * 26, 404, "There is no user sub_" + "a" * 26),
+        ("actions/act_" + "a" * 26, 404, "There is no action act_" + "a" * 26),
+        ("kills/act_" + "a" * 26, 404, "There is no selection act_" + "a" * 26),
+        ("events/999999", 404, "There is no event of this number: the log ends with #"),
+        ("events/" + "9" * 30, 404, "There is no event of this number: the log ends with #"),
+        ("network/nowhere", 404, "There is nothing at this address."),
+        ("events?before=x", 400, "The request is not what this address takes."),
+        ("access?done=<b>", 200, "Access"),
+    ],
+)
+async def test_who_is_signed_in_stays_in_the_frame_whatever_cannot_be_found(
+    browser: Browser, place: str, status: int, said: str
+) -> None:
+    await browser.signs_in()
+    answer = await browser.opens(f"/dashboard/{place}")
+    twin = await browser.http.get(f"/dashboard/{place}", headers={"Accept": "application/json"})
+
+    assert status == answer.status_code
+    assert said in Seen(answer.text).text
+    assert "<b>" not in answer.text
+    assert status == twin.status_code
+    assert [1, 1] == [answer.text.count(one) for one in ('<nav aria-label="Main">', 'action="/dashboard/lookup"')]
+
+
+async def test_a_viewer_who_may_not_is_told_so_in_the_frame(staff: app.Service, browser: Browser) -> None:
+    family = (await a_family(staff))["family_id"]
+    await browser.signs_in("alice")
+    answer = await browser.opens(f"/dashboard/families/{family}/kill")
+
+    assert 403 == answer.status_code
+    assert "Your role does not allow this." in answer.text
+    assert '<nav aria-label="Main">' in answer.text
+
+
+async def test_strangers_are_told_nothing_of_what_there_is(browser: Browser) -> None:
+    places = ("families/fam_" + "a" * 26, "nowhere", "static/nothing.css")
+    answers = [await browser.opens(f"/dashboard/{place}") for place in places]
+
+    assert [303, 404, 404] == [answer.status_code for answer in answers]
+    assert not any("<nav" in answer.text for answer in answers)
+
+
 async def test_a_long_story_shows_its_beginning_and_its_end(
     service: app.Service, browser: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:

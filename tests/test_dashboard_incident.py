@@ -21,11 +21,13 @@ from events.pivots import PivotReader
 from events.private import Account, Context
 from tests.browsers import BROWSER, Ahead, Browser, Seen, a_theft, ahead, size, status_of
 from tests.conftest import PASSWORD, visiting
-from tests.visitors import refresh, sign_in
+from tests.visitors import PAGE, refresh, sign_in
 
 __all__ = ("ahead",)
 """A fixture that pytest looks for here."""
 
+LAST = ids.to_text("fam", b"\0" + b"\xff" * 15)
+"""Begins after every other."""
 THIEF = {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/142.0.0.0 Safari/537.36"}
 
 
@@ -375,15 +377,48 @@ async def test_without_the_tick_one_begun_since_lives_on(staff: app.Service, bro
     assert 1 == (await types(staff)).count("action.finished")
 
 
-async def test_nothing_selected_is_told(staff: app.Service, browser: Browser) -> None:
+@pytest.mark.parametrize(
+    ("sent", "back", "told"),
+    [
+        ({"q": "is:living", "before": LAST}, f"/dashboard/families?q=is%3Aliving&before={LAST}&none=", "was ticked"),
+        ({"all": "matching", "q": "user:alice"}, "/dashboard/families?q=user%3Aalice&none=", "Nothing that matches"),
+        (
+            {"network": "203.0.113.0/24", "within": "24h"},
+            "/dashboard/network/203.0.113.0/24?within=24h&none=",
+            "Nothing was ticked",
+        ),
+        ({"network": "192.0.2.1", "all": "network"}, "/dashboard/network/192.0.2.1?within=7d&none=", "from here lives"),
+        ({"network": "no-network"}, "/dashboard/families?none=", "Nothing was ticked"),
+    ],
+)
+async def test_nothing_selected_leads_back_to_the_list_that_says_so(
+    staff: app.Service, browser: Browser, sent: dict[str, str], back: str, told: str
+) -> None:
+    await browser.signs_in("bob")
+    await browser.opens("/dashboard/families")
+    answer = await browser.sends("/dashboard/kills/new", {"csrf": browser.csrf} | sent)
+    for_programs = await browser.http.post(
+        "/dashboard/kills/new", data={"csrf": browser.csrf} | sent, headers=PAGE | {"Accept": "application/json"}
+    )
+    page = await browser.opens(answer.headers["location"])
+
+    assert 303 == answer.status_code
+    assert answer.headers["location"].startswith(back)
+    assert told in page.text
+    assert all(f'value="{value}"' in page.text for name, value in sent.items() if name in {"q", "before"})
+    assert (422, "nothing_selected") == (for_programs.status_code, for_programs.json()["code"])
+    assert "action.planned" not in await types(staff)
+
+
+async def test_what_cannot_be_selected_is_told_in_the_frame(staff: app.Service, browser: Browser) -> None:
     await browser.signs_in("bob")
     await browser.opens("/dashboard/families")
     csrf = browser.csrf
-    asked: list[dict[str, str]] = [{}, {"all": "matching", "q": "user:alice"}, {"all": "matching", "q": "nonsense:1"}]
-    asked.append({"all": "network", "network": "no-network"})
-    answers = [await browser.sends("/dashboard/kills/new", {"csrf": csrf} | one) for one in asked]
+    for sent in ({"all": "matching", "q": "nonsense:1"}, {"all": "network", "network": "no-network"}):
+        answer = await browser.sends("/dashboard/kills/new", {"csrf": csrf} | sent)
 
-    assert {422} == {answer.status_code for answer in answers}
+        assert 422 == answer.status_code
+        assert '<nav aria-label="Main">' in answer.text
     assert "action.planned" not in await types(staff)
 
 
