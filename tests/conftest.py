@@ -276,11 +276,9 @@ async def service(make_settings: MakeSettings) -> AsyncIterator[app.Service]:
 
 
 @asynccontextmanager
-async def visiting(
-    service: app.Service, *, address: str = "203.0.113.7", **options: object
-) -> AsyncIterator[httpx.AsyncClient]:
+async def visiting(service: app.Service, **options: object) -> AsyncIterator[httpx.AsyncClient]:
     """An HTTP client whose requests go through the edge, as a server would send them."""
-    transport = httpx.ASGITransport(app_of(service), client=(address, 50000))
+    transport = httpx.ASGITransport(app_of(service), client=("203.0.113.7", 50000))
     async with httpx.AsyncClient(transport=transport, base_url="https://ledger.test", **options) as client:  # type: ignore[arg-type]
         yield client
 

@@ -21,7 +21,7 @@ from events.pivots import PivotReader
 from events.private import Account, Context
 from tests.browsers import BROWSER, Ahead, Browser, Seen, a_theft, ahead, size, status_of
 from tests.conftest import PASSWORD, visiting
-from tests.visitors import PAGE, refresh, sign_in
+from tests.visitors import PAGE, refresh, sign_in, visiting_from
 
 __all__ = ("ahead",)
 """A fixture that pytest looks for here."""
@@ -560,7 +560,7 @@ async def test_a_network_shows_who_came_from_it_and_how_it_went(staff: app.Servi
 async def test_a_family_was_never_where_staff_only_ended_it(staff: app.Service, browser: Browser) -> None:
     async with visiting(staff) as http:
         ended, living = [(await sign_in(http, "alice"))["family_id"] for _ in range(2)]
-    async with visiting(staff, address="198.51.100.9", headers=THIEF) as http:
+    async with visiting_from(staff, "198.51.100.9", headers=THIEF) as http:
         desk = Browser(http)
         await desk.signs_in("bob")
         await desk.revokes(ended)
@@ -586,7 +586,7 @@ async def test_a_family_was_never_where_staff_only_ended_it(staff: app.Service, 
 async def test_all_that_came_from_a_network_are_those_of_the_window_that_its_page_shows(
     staff: app.Service, browser: Browser, ahead: Ahead
 ) -> None:
-    async with visiting(staff, address="198.51.100.9") as http:
+    async with visiting_from(staff, "198.51.100.9") as http:
         early = await sign_in(http, "alice")
         ahead.seconds = 2 * 86_400.0
         late = await sign_in(http, "charlie")
@@ -632,7 +632,7 @@ async def test_a_family_that_a_rule_ended_was_where_the_thief_is(staff: app.Serv
         first = await sign_in(http)
         second = (await refresh(http, first["refresh_token"])).json()
         await refresh(http, second["refresh_token"])
-    async with visiting(staff, address="198.51.100.9") as http:
+    async with visiting_from(staff, "198.51.100.9") as http:
         await http.post("/auth/refresh", json={"refresh_token": first["refresh_token"]}, headers=THIEF)
     await browser.signs_in("bob")
     found = (await browser.http.get("/dashboard/network/198.51.100.9?format=json")).json()
@@ -788,7 +788,7 @@ async def test_the_blast_radius_counts_others_from_the_same_place(staff: app.Ser
 
 
 async def test_the_only_family_of_a_place_has_no_others_beside_it(staff: app.Service, browser: Browser) -> None:
-    async with visiting(staff, address="198.51.100.9", headers=THIEF) as http:
+    async with visiting_from(staff, "198.51.100.9", headers=THIEF) as http:
         alone = (await sign_in(http, "alice"))["family_id"]
         await browser.signs_in("vera")
         before = Seen((await browser.opens(f"/dashboard/families/{alone}")).text).text
