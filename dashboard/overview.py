@@ -7,6 +7,7 @@ from litestar import Request, Response, get
 
 from dashboard import actions, answers, rows, telling
 from dashboard.access import lacks_factor
+from dashboard.dealt import Alert, alerts_of
 from dashboard.door import VIEWER, Given, GivenStaff
 from dashboard.gate import wants
 from events.budget import TooSlow
@@ -42,7 +43,7 @@ async def overview(request: Request[Any, Any, Any], door: Given, staff: GivenSta
         return answers.html(
             door.pages.render("overview.html", staff=staff, found=None, cards=[], alerts=[], deeds=[], now=0)
         )
-    alerts = await rows.rows_of(found.alerts, door.subject_reader)
+    alerts = await alerts_of(door, found.alerts)
     lacking = [one.name for one in people if lacks_factor(one)]
     if answers.wants_json(request):
         return answers.json(
@@ -96,7 +97,7 @@ def _bars(counts: list[int], hours: list[int]) -> list[tuple[int, int, str]]:
     return [(height, count, telling.stamp(at)) for height, count, at in zip(heights, counts, hours, strict=True)]
 
 
-def _as_json(found: Overview, alerts: list[rows.Row], living: float) -> dict[str, Any]:
+def _as_json(found: Overview, alerts: list[Alert], living: float) -> dict[str, Any]:
     return {
         "size": found.size,
         "last_at": telling.iso(found.last_at),
@@ -106,7 +107,9 @@ def _as_json(found: Overview, alerts: list[rows.Row], living: float) -> dict[str
         "capped": found.capped,
         "refreshes_per_minute": found.rotations / 5,
         "families_living": None if living != living else int(living),  # noqa: PLR0124 - not counted yet is NaN
-        "alerts": [rows.as_json(row) for row in alerts],
+        "alerts": [
+            rows.as_json(one.row) | {"dealt_with_by": one.deed.public_id if one.deed else None} for one in alerts
+        ],
         "retries": [
             {"client": client, "count": count, "from_another_network": moved} for client, count, moved in found.retries
         ],

@@ -130,6 +130,15 @@ def span(microseconds: int) -> str:
     return _NBSP.join(said[:2])
 
 
+def lately(at: int, now: int) -> str:
+    """The time of day where that is today's, else how long ago: yesterday's would read as today's."""
+    if moment(at).date() == moment(now).date():
+        return clock(at)
+    left = max(now - at, SECOND) // SECOND
+    size, unit = next(one for one in _UNITS if left >= one[0])
+    return f"{left // size}{_NBSP}{unit} ago"
+
+
 def family_id(stream: bytes) -> str:
     """`fam_…` of a family's stream."""
     return ids.to_text(family.PREFIX, stream)

@@ -10,8 +10,12 @@ from events.action import STARTED, Action, ActionTargeted
 from events.conditions import unindexed
 from events.family import PREFIX, FamilyRevoked, TokenRefused, TokenReuseDetected
 from events.key import KeyRevoked
+from events.subject import PREFIX as SUBJECT
 
-_E = schema.events.c
+_E, _A, _F = schema.events.c, schema.actions.c, schema.families.c
+LOOKED_AT = 500
+_PREPARED = 24 * 3600 * 1_000_000
+"""Microseconds from the preview of an action, which makes its id, to its confirmation."""
 _DENIED = (TokenRefused.CODE, TokenReuseDetected.CODE)
 
 
@@ -70,6 +74,28 @@ class ActionReader:
         query = select(schema.actions).order_by(schema.actions.c.id.desc()).limit(limit)
         async with reads.snapshot(self._engine) as connection:
             return [Action(*row) for row in await connection.execute(query)]
+
+    async def on_subjects(self, subjects: frozenset[bytes], since: int) -> list[tuple[bytes, Action]]:
+        """Which of these people an action was about, or ended families of: those confirmed since, the newest first.
+
+        Of the newest `LOOKED_AT` that were prepared within a day before; what only lets somebody in again is none.
+        """
+        first = ids.new_id(max(0, since - _PREPARED), bytes(ids.RANDOM_BYTES))
+        lately = (_A.id >= first, _A.started_at >= since, _A.kind != "enable_subject")
+        query = select(schema.actions).where(*lately).order_by(_A.id.desc()).limit(LOOKED_AT)
+        async with reads.snapshot(self._engine) as connection:
+            found = [Action(*row) for row in await connection.execute(query)] if subjects else []
+            of_one = {one.id: ids.from_text(PREFIX, one.target) for one in found}
+            owners = select(_F.id, _F.subject).where(_F.id.in_([family for family in of_one.values() if family]))
+            owner = {row[0]: row[1] for row in await connection.execute(owners)}
+            # a selection names its families in the log only; with each that it ended stands whose it was
+            many = _E.action.in_([one.id for one in found if not one.target or one.kind == "revoke_master_key"])
+            hit = select(_E.action, _E.subject).where(many, unindexed(_E.subject).in_(subjects)).distinct()
+            pairs = {(row[0], row[1]) for row in await connection.execute(hit)}
+        for one in found:
+            pairs.add((one.id, owner.get(of_one[one.id] or b"") or ids.from_text(SUBJECT, one.target) or b""))
+        newest = sorted(found, key=lambda one: -one.started_at)
+        return [(whose, one) for one in newest for action, whose in pairs if action == one.id and whose in subjects]
 
     async def unfinished(self) -> list[Action]:
         """Those that were confirmed and not carried out to the end: what a crash stopped."""

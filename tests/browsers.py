@@ -163,10 +163,10 @@ async def a_family(service: app.Service, **more: Any) -> dict[str, Any]:
         return await sign_in(http, **more)
 
 
-async def a_theft(service: app.Service) -> str:
+async def a_theft(service: app.Service, name: str = "admin") -> str:
     """A family whose first token came back from elsewhere after two refreshes."""
     async with visiting(service) as http:
-        first = await sign_in(http)
+        first = await sign_in(http, name)
         next_one = (await refresh(http, first["refresh_token"])).json()
         await refresh(http, next_one["refresh_token"])
         thief = {"User-Agent": "Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/142.0.0.0 Safari/537.36"}

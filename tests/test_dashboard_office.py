@@ -20,6 +20,9 @@ WITHOUT_TWIN = {"/dashboard/sign-in", "/dashboard/sign-in/second"}
 """Forms, with nothing to tell; who is not signed in is told so in the shape of a problem."""
 
 
+WHY = {"reason": "stolen_token", "ticket": "INC-8132", "note": ""}
+
+
 @pytest.fixture
 async def browser(service: app.Service) -> AsyncIterator[Browser]:
     """The admin's, signed in."""
@@ -372,6 +375,59 @@ async def test_an_address_that_tries_the_passwords_of_many_needs_attention(
 
     assert [{"ip": "198.51.100.9", "wrong_passwords": 5, "users": 5, "signed_in": 1}] == found
     assert 'href="/dashboard/network/198.51.100.9"' in browser.page
+    assert '<li class="alarm">' in browser.page
+    assert (
+        'href="/dashboard/events?q=ip%3A198.51.100.9%20type%3Atoken.issued%20at%3A24h"><b>1 sign-in</b>' in browser.page
+    )
+
+
+async def test_what_staff_dealt_with_asks_for_no_more_attention(service: app.Service, browser: Browser) -> None:
+    for name in ("alice", "charlie"):
+        await service.subjects.register(name, PASSWORD, "", "cli")
+    dealt, selected, left = [await a_theft(service, name) for name in ("alice", "charlie", "admin")]
+    other = (await a_family(service, username="charlie"))["family_id"]
+    before = (await browser.opens("/dashboard?format=json")).json()["alerts"]
+    alice = await service.subjects.find("alice")
+    assert alice is not None
+    await browser.opens(f"/dashboard/subjects/{ids.to_text('sub', alice.id)}/switch")
+    switched = await browser.sends(f"/dashboard/subjects/{ids.to_text('sub', alice.id)}/switch", browser.hidden | WHY)
+    await browser.opens("/dashboard/families")
+    frozen = await browser.sends("/dashboard/kills/new", {"csrf": browser.csrf, "family": other})
+    await browser.opens(frozen.headers["location"])
+    unconfirmed = (await browser.opens("/dashboard?format=json")).json()["alerts"]
+    await browser.opens(frozen.headers["location"])
+    killed = await browser.sends(frozen.headers["location"], browser.hidden | WHY | {"ticket": ""})
+    after = (await browser.opens("/dashboard?format=json")).json()["alerts"]
+    page = (await browser.opens("/dashboard")).text
+    receipt, second = (answer.headers["location"].rpartition("/")[2] for answer in (switched, killed))
+
+    assert [None] * 3 == [one["dealt_with_by"] for one in before]
+    assert {dealt: receipt, selected: None, left: None} == {one["family"]: one["dealt_with_by"] for one in unconfirmed}
+    assert [(left, None), (selected, second), (dealt, receipt)] == [
+        (one["family"], one["dealt_with_by"]) for one in after
+    ]
+    told = re.findall(r'<li class="([a-z]+)">', page.partition('id="deeds"')[0])
+    assert ["alarm", "quiet", "quiet"] == told
+    assert re.search(rf'href="/dashboard/actions/{receipt}"><span[^>]*>✓</span> <bdi>INC-8132</bdi>', page)
+    assert re.search(rf'href="/dashboard/actions/{second}"><span[^>]*>✓</span> <bdi>Done</bdi>', page)
+
+
+async def test_a_theft_after_an_action_asks_again_and_letting_in_again_is_no_answer(
+    service: app.Service, browser: Browser
+) -> None:
+    await service.subjects.register("alice", PASSWORD, "", "cli")
+    alice = await service.subjects.find("alice")
+    assert alice is not None
+    place = f"/dashboard/subjects/{ids.to_text('sub', alice.id)}/switch"
+    for _ in range(2):  # off and on again
+        await browser.opens(place)
+        await browser.sends(place, browser.hidden | WHY)
+    stolen = await a_theft(service, "alice")
+    (alert,) = (await browser.opens("/dashboard?format=json")).json()["alerts"]
+    await browser.opens(f"/dashboard/families/{stolen}")
+
+    assert (stolen, None) == (alert["family"], alert["dealt_with_by"])
+    assert [] == await service.actions.reader.on_subjects(frozenset(), 0)
 
 
 async def test_the_overview_leads_to_what_staff_did(service: app.Service, browser: Browser) -> None:

@@ -93,6 +93,19 @@ def test_times_are_told_in_utc() -> None:
     assert "Monday, 23 November 2026" == telling.day(at)
 
 
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [(60, "16:04:03"), (16 * 3_600, "00:05:03"), (17 * 3_600, "17 h ago"), (30 * 3_600, "1 d ago")],
+)
+def test_a_time_of_another_day_is_told_by_its_age(before: int, said: str) -> None:
+    now = 1_795_449_903_500_000
+
+    assert said == telling.lately(now - before * SECOND, now).replace("\N{NO-BREAK SPACE}", " ")
+    assert "1 m ago" == telling.lately(1_795_392_000_000_000 - SECOND, 1_795_392_000_000_000 + 60 * SECOND).replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+
+
 def test_a_short_id_keeps_the_end_that_tells_two_apart() -> None:
     assert "fam_…t2lzuza" == telling.short("fam_aaa2eckibf4qj3rrszct2lzuza")
 
