@@ -150,6 +150,34 @@ async def test_new_events_are_announced_and_never_pushed_in(opened: Chrome) -> N
     assert before == still
 
 
+async def test_the_overview_is_counted_anew_by_itself_where_somebody_sees_it(opened: Chrome) -> None:
+    page = await opened.page()
+    await page.clock.install()
+    await page.goto("/dashboard")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if request.resource_type == "fetch" else None)
+    link = page.locator("a.tile").first
+    await link.focus()
+    await page.click("[data-do=times]")
+    await link.focus()
+    before, kept = await page.locator("#overview .sub a").text_content(), await size(opened.service)
+    stolen = await a_theft(opened.service)
+    await page.clock.run_for(16_000)
+    await expect(page.locator(f"#overview .alerts a[href='/dashboard/families/{stolen}']")).to_be_visible()
+    own = await opened.service.family_reader.get(await own_family(page))
+    again = list(asked)
+    await page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+    await page.clock.run_for(60_000)
+
+    assert before != await page.locator("#overview .sub a").text_content()
+    assert await link.evaluate("(one) => one === document.activeElement")
+    assert [f"{opened.url}/dashboard"] == again == asked
+    assert await size(opened.service) > kept
+    assert own is not None
+    assert 1 == own.family.generation
+    assert [] == await blocked(page)
+
+
 async def test_a_page_whose_session_ended_goes_to_sign_in_and_comes_back(opened: Chrome) -> None:
     page = await opened.page()
     await page.clock.install()
