@@ -12,7 +12,7 @@ import pytest
 
 import app
 from core.action import Selection
-from dashboard import lineage, source, story
+from dashboard import lineage, network, source, story
 from dashboard.rows import Names, row_of
 from events import family, ids
 from events.decision import Origin
@@ -607,6 +607,20 @@ async def test_all_that_came_from_a_network_are_those_of_the_window_that_its_pag
     assert back in told
     assert ["living", "revoked"] == [await status_of(staff, one["family_id"]) for one in (early, late)]
     assert plan["query"] == (await browser.http.get(f"{receipt}?format=json")).json()["query"]
+
+
+async def test_families_that_are_not_listed_are_found_in_the_log(
+    staff: app.Service, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "LISTED", 1)
+    await sessions(staff, 2)
+    await browser.signs_in("vera")
+    page = (await browser.opens("/dashboard/network/203.0.113.0/24?within=24h")).text
+    place = re.search(r'2 more are not listed\. <a href="([^"]+)"', page)
+
+    assert place is not None
+    assert "/dashboard/events?q=ip%3A203.0.113.0/24%20at%3A24h" == place[1]
+    assert 200 == (await browser.opens(place[1])).status_code
 
 
 async def test_a_network_that_was_ended_finds_no_family_later(staff: app.Service, browser: Browser) -> None:
