@@ -45,7 +45,7 @@ async def events(request: Asking, door: Given, staff: GivenStaff) -> Response[An
         return too_slow(request, door, staff, asked)
     shown = await rows.rows_of(found.events, door.subject_reader)
     if answers.wants_json(request):
-        return answers.json(_as_json(found, shown))
+        return answers.json(_as_json(found, shown) | {"unknown_users": await _unknown(door, asked.query)})
     if is_fragment(request):
         older = found.older and searching.link(asked.query, before=found.older, as_of=asked.as_of)
         return answers.html(door.pages.render("event_rows.html", rows=shown, older=older, day=asked.day))
@@ -109,7 +109,13 @@ async def _page(door: Door, staff: Staff, asked: Asked, found: Page, shown: list
         kept=kept.text(),
         permalink=searching.link(kept, as_of=found.size),
         may_export=staff.may(RESPONDER),
+        unknown=await _unknown(door, query),
     )
+
+
+async def _unknown(door: Door, query: Query) -> list[str]:
+    """A mistyped name would read as somebody who did nothing."""
+    return await door.subject_reader.unknown(query.logins)
 
 
 def _frame(staff: Staff, asked: Asked) -> dict[str, Any]:

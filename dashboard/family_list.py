@@ -44,8 +44,9 @@ async def listed(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     if cursor and before is None:
         raise NotFoundException
     found = None if isinstance(query, Mistake) else await _found(door, query, before)
+    unknown = [] if isinstance(query, Mistake) else await door.subject_reader.unknown(query.logins)
     if answers.wants_json(request):
-        return _twin(request, door, query, found)
+        return _twin(request, door, query, found, unknown)
     page = door.pages.render(
         "families.html",
         staff=staff,
@@ -55,6 +56,7 @@ async def listed(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
         query=None if isinstance(query, Mistake) else query,
         only_living=not isinstance(query, Mistake) and _only_living(query),
         slow=isinstance(found, TooSlow),
+        unknown=unknown,
         page=found if isinstance(found, FamilyPage) else None,
         older=_older(found),
         presets=PRESETS,
@@ -96,7 +98,11 @@ def _older(found: FamilyPage | TooSlow | None) -> str:
 
 
 def _twin(
-    request: Request[Any, Any, Any], door: Door, query: Query | Mistake, found: FamilyPage | TooSlow | None
+    request: Request[Any, Any, Any],
+    door: Door,
+    query: Query | Mistake,
+    found: FamilyPage | TooSlow | None,
+    unknown: list[str],
 ) -> Response[Any]:
     if isinstance(query, Mistake):
         return answers.refused(request, door, bad_filter(query))
@@ -108,6 +114,7 @@ def _twin(
             "matching": str(found.total) if found.total else None,
             "families": [as_json(row) for row in found.rows],
             "before": _older(found) or None,
+            "unknown_users": unknown,
         }
     )
 

@@ -28,6 +28,7 @@ NAMES: Final = {
 }
 """Kinds of things, for people."""
 NOTHING: Final = "Nothing in the ledger goes by this."
+NO_NAME: Final = f"{NOTHING} A user is found by the whole login name, an application by its whole id."
 
 
 @get("/lookup", opt=wants(VIEWER))
@@ -55,13 +56,18 @@ async def look_up(request: Request[Any, Any, Any], door: Given, staff: GivenStaf
     if len(known) == 1:
         return answers.see_other(_place(door, known[0], entered))
     choices = [(NAMES.get(one.kind, one.kind), one.id, _place(door, one, entered), one.note) for one in known]
-    return answers.html(_page(door, staff, choices, "" if known else NOTHING), 200 if known else 404)
+    return answers.html(_page(door, staff, choices, "" if known else _nothing(found)), 200 if known else 404)
 
 
-def _as_json(door: Door, found: object, known: list[Found], entered: str) -> Response[Any]:
+def _nothing(found: list[Found]) -> str:
+    """What has the form of something was looked up as that; all else as a name."""
+    return NOTHING if found else NO_NAME
+
+
+def _as_json(door: Door, found: list[Found] | Unreadable, known: list[Found], entered: str) -> Response[Any]:
     """What the page says, for programs: nothing of what was entered."""
     told = [{"kind": one.kind, "id": one.id, "place": _place(door, one, entered), "note": one.note} for one in known]
-    why = found.why if isinstance(found, Unreadable) else "" if known else NOTHING
+    why = found.why if isinstance(found, Unreadable) else "" if known else _nothing(found)
     answer = answers.json({"found": told, "why": why})
     answer.status_code = 422 if isinstance(found, Unreadable) else 200 if known else 404
     return answer

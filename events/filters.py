@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from events import ids
 from events.fields import EVENTS, JTI_LENGTH, REQUEST_LENGTH, TYPES, FieldSet
 from events.spans import written
-from events.values import Meaning, Wrong, as_code, as_network
+from events.values import Login, Meaning, Wrong, as_code, as_network
 
 MAX_LENGTH: Final = 512
 MAX_TERMS: Final = 24
@@ -106,6 +106,12 @@ class Query(NamedTuple):
     def between(self, key: str, low: int, high: int) -> "Query":
         """The query with a field of times asked for anew: from `low`, up to but not `high`, both in microseconds."""
         return self.only(key, f"{written(low)}..{written(high)}")
+
+    @property
+    def logins(self) -> frozenset[str]:
+        """Login names that it asks for, whole ones, in their compared form."""
+        meanings = (value.meaning for term in self.terms for value in term.values)
+        return frozenset(meaning.name for meaning in meanings if isinstance(meaning, Login))
 
     def term(self, key: str, *, exclude: bool = False) -> Term | None:
         """What is asked of a field."""

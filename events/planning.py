@@ -26,7 +26,7 @@ from events.conditions import People, any_of, unindexed
 from events.filters import Query, Term, Value
 from events.positions import positions_at
 from events.spans import moment
-from events.values import Is, Login, Span, Times
+from events.values import Is, Span, Times
 
 _MOST_WINDOWS: Final = 8
 
@@ -49,12 +49,10 @@ async def planned(connection: AsyncConnection, query: Query, now: int, size: int
 
 async def looked_up(connection: AsyncConnection, query: Query) -> People:
     """Whose the login names of a query are."""
-    meanings = (value.meaning for term in query.terms for value in term.values)
-    names = {meaning.name for meaning in meanings if isinstance(meaning, Login)}
-    if not names:
+    if not query.logins:
         return {}
     owners = schema.subjects.c
-    rows = await connection.execute(select(owners.name, owners.id).where(owners.name.in_(names)))
+    rows = await connection.execute(select(owners.name, owners.id).where(owners.name.in_(query.logins)))
     return {row[0]: row[1] for row in rows}
 
 

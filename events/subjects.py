@@ -27,6 +27,15 @@ class SubjectReader:
             row = (await connection.execute(select(schema.subjects).where(schema.subjects.c.name == name))).first()
         return None if row is None else Subject(*row)
 
+    async def unknown(self, names: frozenset[str]) -> list[str]:
+        """Of these login names, given in their compared form, those that nobody holds now."""
+        if not names:
+            return []
+        query = select(schema.subjects.c.name).where(schema.subjects.c.name.in_(names))
+        async with reads.snapshot(self._engine) as connection:
+            held = set((await connection.execute(query)).scalars())
+        return sorted(names - held)
+
     async def called(self, external: str) -> Subject | None:
         """Whom an application calls so, given as `subject.external_key` writes it."""
         table = schema.subjects

@@ -164,6 +164,10 @@ class Desk:
                 place = later[-1].position
                 yield later
 
+    async def unknown(self, query: Query) -> list[str]:
+        """Login names of a query that nobody holds now."""
+        return await self.subjects.reader.unknown(query.logins)
+
     async def _end(self, stream: bytes | None) -> int:
         """The last position of the log, -1 if it is empty; or the last version of a stream, 0 if there is none."""
         if stream is None:

@@ -29,6 +29,8 @@ def events(*, words: str, family: str, follow: bool, as_json: bool, limit: int) 
     query = _query(words, family) if words else None
 
     async def told(at: Desk) -> None:
+        if query:
+            await _tell_of_nobody(at, query)
         shown = 0
         async for some in at.found(query, limit, follow=follow) if query else at.events(stream, limit, follow=follow):
             if isinstance(some, Query):
@@ -43,6 +45,12 @@ def events(*, words: str, family: str, follow: bool, as_json: bool, limit: int) 
 
     with suppress(KeyboardInterrupt):
         at_desk(told)
+
+
+async def _tell_of_nobody(at: Desk, query: Query) -> None:
+    """A mistyped name would read as somebody who did nothing."""
+    for name in await at.unknown(query):
+        click.echo(f"Nobody has the login name {journal.escaped(name)} today.", err=True)
 
 
 def _query(words: str, family: str) -> Query:

@@ -174,12 +174,14 @@ async def test_a_rotated_session_reads_as_rows_of_one_story(place: Place) -> Non
         ending = place.done("events", "--filter", "op:fail,revoke user:admin").splitlines()
         of_one = place.done("events", "--filter", "-op:revoke", "--family", one.family).splitlines()
         bounded = place.run("events", "--filter", "-type:token.rotated", "--json", "--limit", "1")
+        mistyped = place.run("events", "--filter", "user:admni at:24h")
     kinds = ["token.issued", "token.rotated", "token.rotated", "token.reuse_detected", "family.revoked"]
     assert kinds == [row.split()[2] for row in rows]
     assert newest == rows[-2:] == ending
     assert rows[:-1] == of_one
     assert "Nothing bounds this search, so this was asked: -type:token.rotated at:24h\n" == bounded.err
     assert "family.revoked" == json.loads(bounded.out)["type"]
+    assert ("", "Nobody has the login name admni today.\nNo event matches.\n") == (mistyped.out, mistyped.err)
     assert [] == [row for row in rows if "admin" not in row or "127.0.0.1" not in row or " by " not in row]
     assert "because of reuse" in rows[-1]
 

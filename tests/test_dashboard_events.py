@@ -105,6 +105,33 @@ async def test_a_bound_that_was_added_is_said_and_one_that_was_not_needed_is_not
     assert "ua:python* at:24h" == (await searched(browser, "ua:python*"))["query"]
 
 
+@pytest.mark.parametrize("place", ["/dashboard/events", "/dashboard/families"])
+@pytest.mark.parametrize(
+    ("query", "unknown"),
+    [
+        ("user:admni", ["admni"]),
+        ("-user:ADMNI,admin user:x<b>", ["admni", "x<b>"]),
+        ("user:admin", []),
+        ("user:sub_" + "a" * 26, []),
+        ("", []),
+    ],
+)
+async def test_a_login_name_that_nobody_holds_is_told_so(
+    theft: str, browser: Browser, place: str, query: str, unknown: list[str]
+) -> None:
+    page = (await browser.http.get(place, params={"q": query}, headers=BROWSER)).text
+    twin = (await browser.http.get(place, params={"q": query, "format": "json"})).json()
+
+    told = [f"Nobody has the login name {name} today." for name in unknown]
+    assert told == re.findall(r"Nobody has the login name .*? today\.", " ".join(Seen(page).text.split()))
+    assert "<b>x<b>" not in page
+    assert unknown == twin["unknown_users"]
+
+
+async def test_a_staff_actor_that_nobody_is_is_told_so(theft: str, browser: Browser) -> None:
+    assert ["rosalie"] == (await searched(browser, "actor:staff:rosalie"))["unknown_users"]
+
+
 async def test_each_chip_leads_to_the_search_without_it(theft: str, browser: Browser) -> None:
     page = (await browser.opens(f"{HOME}?q=user:admin,bob%20-type:token.retried%20at:7d")).text
     without = re.findall(r'<a href="([^"]+)" aria-label="Remove ([^"]+)"', page)

@@ -139,10 +139,10 @@ async def test_of_what_was_looked_up_only_a_fingerprint_is_kept(
 async def test_what_nobody_knows_is_said_and_never_repeated(staff: app.Service, browser: Browser) -> None:
     await browser.signs_in("vera")
     unknown = {
-        "nobody-of-that-name": (404, "Nothing in the ledger"),
+        "nobody-of-that-name": (404, "Nothing in the ledger goes by this. A user is found by the whole login name"),
         "slr_" + "A" * 92: (422, "was not made here"),
         "eyJhbGciOiJFUzI1NiJ9.e30.AAAA": (422, "its signature is not ours"),
-        "fam_aaa2eckibf4qj3rrszct2lzuza": (404, "Nothing in the ledger"),
+        "fam_aaa2eckibf4qj3rrszct2lzuza": (404, "Nothing in the ledger goes by this.</p>"),
         "#99999": (404, "Nothing in the ledger"),
         "  ": (422, "Enter or paste something"),
     }
