@@ -55,8 +55,8 @@ def test_a_refused_access_token_is_not_told_as_a_generation() -> None:
     refused = family.TokenRefused(actor="subject", subject=SUBJECT, client="web", generation=0, reason="client")
     of_first = msgspec.structs.replace(refused, generation=1)
 
-    assert "An access token was refused: another client used it." == tell(refused).sentence
-    assert "Generation 1 refused: another client used it." == tell(of_first).sentence
+    assert "An access token was refused: another application used it." == tell(refused).sentence
+    assert "Generation 1 refused: another application used it." == tell(of_first).sentence
 
 
 def test_red_is_for_reuse_and_for_what_somebody_killed() -> None:
