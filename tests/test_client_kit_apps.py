@@ -237,6 +237,7 @@ async def test_where_nobody_knows_the_answer_is_503_and_no_sign_out(
     tmp_path_factory: pytest.TempPathFactory, session: Session, framework: str
 ) -> None:
     gone = Served(tmp_path_factory.mktemp("gone"))
+    gone.secret = "slc_of_nobody"
     async with asking(gone, framework) as ask:
         answer = await ask("/me", **session.headers)
 
