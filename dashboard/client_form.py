@@ -61,7 +61,7 @@ BINDING: Final = {
 TICKS: Final = (
     ("keys_only", "Proves itself by its keys only: its secret no longer counts"),
     ("first_party", "Ours: people may give it their password"),
-    ("operator", "Operator: reaches the sessions of all clients"),
+    ("operator", "Operator: reaches the sessions of all applications"),
 )
 
 

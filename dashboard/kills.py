@@ -3,7 +3,6 @@
 from typing import Any, Final, NamedTuple
 
 from litestar import Request, Response, get, post
-from litestar.exceptions import NotFoundException
 from litestar.params import FromPath
 
 from core.action import Confirmed, Kill, Outcome
@@ -13,6 +12,7 @@ from dashboard import answers, asked, cookie, danger, forms, rows, telling, way
 from dashboard.door import RESPONDER, Door, Given, GivenStaff, Staff
 from dashboard.forms import Revocation
 from dashboard.gate import visit_of, wants
+from dashboard.missing import nothing
 from events import action, family, ids, subject
 from events.families import Held
 from events.family import Family
@@ -93,7 +93,7 @@ async def kill(
     if outcome in REFUSED:
         return answers.refused(request, door, REFUSED[outcome])
     if outcome in {Outcome.UNKNOWN, Outcome.ERASED}:
-        raise NotFoundException
+        raise nothing("family", family.PREFIX, family_id)
     return await after(request, door, staff, stream)
 
 
@@ -131,7 +131,7 @@ async def _seen(door: Door, family_id: str) -> Preview:
     size = (await door.history.head()).size
     held = await door.family_reader.get(stream) if stream else None
     if held is None:
-        raise NotFoundException
+        raise nothing("family", family.PREFIX, family_id)
     all_of_it = await door.family_reader.of_subject(held.family.subject, SHOWN)
     others = [one for one in all_of_it if one.living and one.id != stream]
     name = held.subject.name if held.subject else telling.short(ids.to_text(subject.PREFIX, held.family.subject))
