@@ -20,6 +20,7 @@ from tests import clusters
 from tests.check import check, events_of
 from tests.clusters import Cluster
 from tests.conftest import MASTER_KEY, PASSWORD, running, visiting
+from tests.processes import Place
 from tests.visitors import refresh, sign_in
 from tests.wires import Wire
 
@@ -163,3 +164,47 @@ async def test_a_loss_that_is_not_small_is_not_served(primary: Cluster, tmp_path
                     pass
 
     assert 0 == facts.count("ledger.recovered")
+
+
+async def test_a_synchronous_standby_that_takes_over_lacks_nothing_that_was_acknowledged(
+    primary: Cluster, tmp_path: Path
+) -> None:
+    with Wire(primary.url("ledger")) as wire, closing(clusters.standby_of(primary)) as standby:
+        primary.psql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        primary.psql("SELECT pg_reload_conf()")
+        while primary.psql("SELECT sync_state FROM pg_stat_replication") != "sync":  # noqa: ASYNC110 - it is the server's
+            await asyncio.sleep(0.02)
+        async with running(settings_for(wire.url, tmp_path)) as service, visiting(service) as http:
+            first = await sign_in(http)
+            token = first["refresh_token"]
+            for _ in range(20):
+                token = (await refresh(http, token)).json()["refresh_token"]
+            await asyncio.to_thread(primary.stop, "immediate")
+            await asyncio.to_thread(standby.promote)
+            wire.turn(standby.url("ledger"))
+            while (answer := await refresh(http, token)).status_code == 503:  # noqa: ASYNC110 - it is the server's
+                await asyncio.sleep(0.05)
+            used = await refresh(http, first["refresh_token"])
+            store = PostgresStore(standby.url("ledger"))
+            facts = names(store)
+            await service.continuation.run()
+            check(store, tmp_path / "checkpoints")
+
+    assert (200, 401) == (answer.status_code, used.status_code)
+    assert "token_reused" == used.json()["code"]
+    assert (21, 0) == (facts.count("token.rotated"), facts.count("ledger.recovered"))
+
+
+def test_a_standby_is_named_as_what_it_is_by_whoever_wants_to_write(primary: Cluster, tmp_path: Path) -> None:
+    given = {"LEDGER_DATABASE_URL": primary.url("ledger"), "LEDGER_MASTER_KEY": MASTER_KEY}
+    place = Place(tmp_path, **given)
+    with place.serving():
+        pass
+    with closing(clusters.standby_of(primary)) as standby:
+        there = {"LEDGER_DATABASE_URL": standby.url("ledger")}
+        wrote = place.run("user", "disable", "admin", **there)
+        read = place.run("user", "list", **there)
+
+    assert "That server only reads, as a standby does: name the primary in LEDGER_DATABASE_URL." in wrote.err
+    assert 0 != wrote.status
+    assert (0, True) == (read.status, "admin" in read.out)

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -152,6 +153,48 @@ async def test_a_client_that_hangs_on_the_head_row_makes_others_wait_and_no_long
 
     assert Verdict.ROTATED is answer.verdict
     check(postgres_store)
+
+
+async def test_a_batch_that_is_the_victim_of_a_deadlock_is_decided_again(postgres_store: PostgresStore) -> None:
+    """Somebody at the database holds a family and then wants the head; each batch takes them the other way round."""
+    async with opened(postgres_store) as ledger:
+        current = await holders.begin(ledger)
+        before = await deadlocks(postgres_store)
+        other = await asyncpg.connect(driver(postgres_store))
+        transaction = other.transaction()
+        await transaction.start()
+        await other.fetch("SELECT 1 FROM families WHERE id = $1 FOR UPDATE", current.family)
+        going = asyncio.create_task(holders.refresh(ledger, current))
+        while not await waits(postgres_store):  # noqa: ASYNC110 - it is the server that knows
+            await asyncio.sleep(0.01)
+        await other.fetch("SELECT size FROM head FOR UPDATE")  # given once the batch was chosen and gave up the head
+        await transaction.rollback()
+        await other.close()
+        answer = await asyncio.wait_for(going, 20)
+        seen = await deadlocks(postgres_store)
+
+    assert (Verdict.ROTATED, 1) == (answer.verdict, seen - before)
+    assert {"token.issued": 1, "token.rotated": 1} == types(postgres_store, current.family)
+    check(postgres_store)
+
+
+async def waits(store: Store) -> bool:
+    """Whether somebody waits for a lock."""
+    return bool(await value(store, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
+
+
+async def deadlocks(store: Store) -> int:
+    """How many there were in this database; the server says so a moment later."""
+    await asyncio.sleep(1.5)
+    return int(await value(store, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"))
+
+
+async def value(store: Store, sql: str) -> Any:
+    connection = await asyncpg.connect(driver(store))
+    try:
+        return await connection.fetchval(sql)
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
