@@ -113,7 +113,7 @@ def serving_notes(port: int, ledger: str, secret: str, log: TextIO | None = None
     command += ["--port", str(port), "--log-level", "warning", "examples.notes:create_app"]
     ours = {"LEDGER_PUBLIC_URL": ledger, "NOTES_SECRET": secret, "PYTHONPATH": str(ROOT / "clients" / "python")}
     with _process(command, os.environ | ours, log) as notes:
-        wait_for(f"http://localhost:{port}/", notes, log)
+        wait_for(f"http://localhost:{port}/ready", notes, log)
         yield notes
 
 

@@ -33,6 +33,7 @@ def create_app() -> FastAPI:
     """The resource server beside the service that `LEDGER_PUBLIC_URL` names.
 
     With `NOTES_SECRET` it follows revocations and refuses a killed session at once; without, when the token expires.
+    `/ready` says whether it knows what is revoked: a service learns of a new client within seconds.
     """
     ledger = os.environ["LEDGER_PUBLIC_URL"]
     verifier = AsyncVerifier(Rules(issuer=ledger, audience=ledger), _feed(os.environ.get("NOTES_SECRET")))
@@ -49,6 +50,11 @@ def create_app() -> FastAPI:
         kept = [*notes.get(claims.subject, []), note.text][-MOST:]
         notes[claims.subject] = kept
         return {"notes": kept, "sid": claims.session_id}
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        follower = verifier.follower
+        return Response(status_code=204 if follower is None or follower.loaded else 503)
 
     @app.get("/ledger.js")
     async def settings() -> Response:
