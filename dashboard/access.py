@@ -8,7 +8,7 @@ from litestar.params import FromPath
 
 from core.policy import DASHBOARD
 from core.subjects import BadRoles
-from dashboard import answers, asked, telling
+from dashboard import answers, asked, telling, way
 from dashboard.danger import is_fresh
 from dashboard.door import ADMIN, REACH, VIEWER, Given, GivenStaff
 from dashboard.gate import wants
@@ -87,7 +87,7 @@ async def change(
 ) -> Response[Any]:
     """Replace somebody's roles. Nobody changes the own ones: the last admin would lock everybody out."""
     if not is_fresh(staff, door.now()):
-        return answers.see_other(f"/dashboard/re-authenticate?next={PLACE}")
+        return answers.see_other(way.to_prove(PLACE))
     stream = ids.from_text(subject.PREFIX, public_id)
     owner = await door.subject_reader.get(stream) if stream else None
     if owner is None or owner.id == staff.subject.id:

@@ -13,7 +13,7 @@ from core.client import Outcome
 from core.clients import BadPolicy, Made
 from core.policy import DASHBOARD
 from core.scope import SERVICE
-from dashboard import answers, asked, client_form, telling
+from dashboard import answers, asked, client_form, telling, way
 from dashboard.asked import Fields
 from dashboard.client_form import NotWhole
 from dashboard.danger import is_fresh
@@ -45,7 +45,7 @@ async def clients(request: Request[Any, Any, Any], door: Given, staff: GivenStaf
 async def register(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """Register an application. The answer alone shows its secret."""
     if not is_fresh(staff, door.now()):
-        return _prove(f"{PLACE}?new=1")
+        return answers.see_other(way.to_prove(f"{PLACE}?new=1"))
     fields = await request.form()
     typed = _typed(fields) | {"client": asked.text(fields, "client").strip(), "type": asked.text(fields, "type")}
     kind = CONFIDENTIAL if typed["type"] == CONFIDENTIAL else PUBLIC
@@ -75,7 +75,7 @@ async def change(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     """Replace the policy."""
     state = await _named(door, name)
     if not is_fresh(staff, door.now()):
-        return _prove(f"{PLACE}/{name}")
+        return answers.see_other(way.to_prove(f"{PLACE}/{name}"))
     typed = _typed(await request.form())
     try:
         outcome = await door.clients.update(name, _actor(staff), client_form.policy(typed), visit_of(request).origin)
@@ -91,7 +91,7 @@ async def rotate(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     if not state.confidential:
         raise NotFoundException
     if not is_fresh(staff, door.now()):
-        return _prove(f"{PLACE}/{name}")
+        return answers.see_other(way.to_prove(f"{PLACE}/{name}"))
     keep = asked.text(await request.form(), "keep")
     if keep not in KEEPS:
         return answers.html(_one(door, staff, state, client_form.shown(state), {"keep": "Choose one."}), 422)
@@ -118,14 +118,10 @@ async def switch(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     if state.client == DASHBOARD:
         raise NotFoundException
     if not is_fresh(staff, door.now()):
-        return _prove(f"{PLACE}/{name}/switch")
+        return answers.see_other(way.to_prove(f"{PLACE}/{name}/switch"))
     enabled = asked.text(await request.form(), "to") == "enabled"
     await door.clients.set_enabled(name, _actor(staff), visit_of(request).origin, enabled=enabled)
     return answers.see_other(f"{PLACE}/{name}?done={'enabled' if enabled else 'disabled'}")
-
-
-def _prove(goal: str) -> answers.Page:
-    return answers.see_other(f"/dashboard/re-authenticate?next={goal}")
 
 
 def _actor(staff: Staff) -> str:

@@ -50,7 +50,7 @@ async def keys(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) 
 async def rotate(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """Let the next key sign."""
     if not is_fresh(staff, door.now()):
-        return _prove(PLACE)
+        return answers.see_other(way.to_prove(PLACE))
     verdict = await door.keys.rotate(f"staff:{staff.subject_id}", visit_of(request).origin)
     return answers.see_other(f"{PLACE}?done={verdict.value}")
 
@@ -62,7 +62,7 @@ async def preview(request: Request[Any, Any, Any], door: Given, staff: GivenStaf
     if state.status == REVOKED:
         return answers.see_other(f"{PLACE}?done={Verdict.UNCHANGED.value}")
     if not is_fresh(staff, door.now()):
-        return _prove(f"{PLACE}/{kid}/revoke")
+        return answers.see_other(way.to_prove(f"{PLACE}/{kid}/revoke"))
     await door.watching.previewed(staff.family, kid, visit_of(request).origin)
     if answers.wants_json(request):
         following = _following(door, state)
@@ -75,7 +75,7 @@ async def revoke(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     """Refuse everything that this key signed, now; to the receipt. Twice is once."""
     state, fields = _named(door, kid), await request.form()
     if not is_fresh(staff, door.now()):
-        return _prove(f"{PLACE}/{kid}/revoke")
+        return answers.see_other(way.to_prove(f"{PLACE}/{kid}/revoke"))
     given = asked.reasons(fields, KEY_REASONS)
     if given.flaws:
         return answers.html(await _preview(door, staff, state, given), 422)
@@ -85,10 +85,6 @@ async def revoke(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     if verdict in {Verdict.REVOKED, Verdict.REPEATED}:
         return answers.see_other(f"/dashboard/actions/{ids.to_text(action.PREFIX, stream)}")
     return answers.see_other(f"{PLACE}?done={verdict.value}")
-
-
-def _prove(goal: str) -> answers.Page:
-    return answers.see_other(f"/dashboard/re-authenticate?next={goal}")
 
 
 def _named(door: Door, kid: str) -> Key:

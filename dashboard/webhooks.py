@@ -10,7 +10,7 @@ from litestar.params import FromPath
 from core import secevent
 from core.webhook import Outcome, Plan
 from core.webhooks import BadWebhook, Made
-from dashboard import answers, asked, telling
+from dashboard import answers, asked, telling, way
 from dashboard.asked import Fields
 from dashboard.danger import is_fresh
 from dashboard.door import ADMIN, RESPONDER, VIEWER, Door, Given, GivenStaff, Staff
@@ -68,7 +68,7 @@ async def webhooks(request: Request[Any, Any, Any], door: Given, staff: GivenSta
 async def register(request: Request[Any, Any, Any], door: Given, staff: GivenStaff) -> Response[Any]:
     """Set one up. The answer alone shows its secret."""
     if not is_fresh(staff, door.now()):
-        return _prove(f"{PLACE}?new=1")
+        return answers.see_other(way.to_prove(f"{PLACE}?new=1"))
     fields = await request.form()
     typed = {name: asked.text(fields, name).strip() for name in FORM}
     kind = SET if typed["format"] == SET else STANDARD
@@ -114,7 +114,7 @@ async def rotate(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     """Give it another secret. The answer alone shows it."""
     state = await _named(door, name)
     if not is_fresh(staff, door.now()):
-        return _prove(f"{PLACE}/{name}")
+        return answers.see_other(way.to_prove(f"{PLACE}/{name}"))
     keep = asked.text(await request.form(), "keep")
     if keep not in KEEPS or state.format != STANDARD:
         raise NotFoundException
@@ -127,7 +127,7 @@ async def switch(request: Request[Any, Any, Any], door: Given, staff: GivenStaff
     """Enable, disable or remove it."""
     state = await _named(door, name)
     if not is_fresh(staff, door.now()):
-        return _prove(f"{PLACE}/{name}")
+        return answers.see_other(way.to_prove(f"{PLACE}/{name}"))
     wanted, origin = asked.text(await request.form(), "to"), visit_of(request).origin
     if wanted == "removed":
         await door.webhooks.remove(state.id, _actor(staff), origin)
@@ -185,10 +185,6 @@ def _signals(kind: str) -> str:
 def _check_client(door: Door, name: str) -> None:
     if name and door.clients.get(name) is None:
         raise BadWebhook("client", "There is no application of this name.")
-
-
-def _prove(goal: str) -> answers.Page:
-    return answers.see_other(f"/dashboard/re-authenticate?next={goal}")
 
 
 def _actor(staff: Staff) -> str:

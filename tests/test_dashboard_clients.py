@@ -257,7 +257,7 @@ async def test_a_password_of_an_hour_ago_is_asked_for_again(
     posts = [PLACE, *(f"{PLACE}/backend/{what}" for what in ("policy", "secret", "switch"))]
     for path in posts:
         answer = await browser.sends(path, token | REPORTER | {"to": "disabled", "keep": "0"})
-        assert answer.headers["location"].startswith("/dashboard/re-authenticate?next=/dashboard/clients"), path
+        assert answer.headers["location"].startswith("/dashboard/re-authenticate?next=%2Fdashboard%2Fclients"), path
     for path in (PLACE, f"{PLACE}/backend", f"{PLACE}/backend/switch"):
         await browser.opens(path)
         assert "re-authenticate" in browser.page, path
